@@ -1,0 +1,3 @@
+//! Builds an image.
+
+fn main() {}

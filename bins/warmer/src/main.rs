@@ -1,0 +1,3 @@
+//! Fills the base-image cache.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Flags, environment, logging and error rendering.

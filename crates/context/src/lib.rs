@@ -1,0 +1,1 @@
+//! Obtains the build context.

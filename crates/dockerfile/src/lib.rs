@@ -1,0 +1,1 @@
+//! Dockerfile text to a spanned syntax tree.

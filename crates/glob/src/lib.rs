@@ -1,0 +1,1 @@
+//! Go path matching and .dockerignore semantics.

@@ -1,0 +1,1 @@
+//! Local content-addressed blobs.

@@ -1,0 +1,1 @@
+//! HTTP as every remote crate needs it.
