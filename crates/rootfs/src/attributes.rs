@@ -1,0 +1,1 @@
+//! Owner, mode and times.

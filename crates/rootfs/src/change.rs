@@ -1,0 +1,293 @@
+//! [`ChangeSet`]: what a step changed, as `snapshot` and `copy` find it and `layer` writes it.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::path::RootPath;
+
+/// One difference between two states of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// The path is new or differs: it is in the layer as it now is (a directory without what is
+    /// below it).
+    Upsert(RootPath),
+    /// The path, and all that was below it, is gone: a whiteout.
+    Remove(RootPath),
+}
+
+impl Change {
+    /// Where.
+    #[must_use]
+    pub fn path(&self) -> &RootPath {
+        match self {
+            Change::Upsert(path) | Change::Remove(path) => path,
+        }
+    }
+}
+
+/// What holds for one name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing, but something below it changed.
+    Through,
+    Upserted,
+    Removed,
+    /// Removed first and then there again: what was below it before must not show through.
+    Replaced,
+}
+
+/// Changes ordered by path and minimal: a removal of a directory stands for all that was below it.
+///
+/// Inserting has the meaning of one thing happening after the other. A path that was removed and
+/// is there again is given as `Remove` followed by `Upsert` of the same path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// The root itself, which has no name in a directory.
+    root: bool,
+    /// Directory → name → state. Every directory on the way to a change has its own entry above,
+    /// so that the order of paths is a walk down from the root. Keyed this way because a million
+    /// changes are held in memory, and names are a fraction of paths.
+    directories: BTreeMap<RootPath, BTreeMap<Box<[u8]>, State>>,
+}
+
+impl ChangeSet {
+    /// Nothing changed.
+    #[must_use]
+    pub fn new() -> ChangeSet {
+        ChangeSet::default()
+    }
+
+    /// Adds what happened next.
+    pub fn insert(&mut self, change: Change) {
+        match change {
+            Change::Upsert(path) => self.upsert(&path),
+            Change::Remove(path) => self.remove(&path),
+        }
+    }
+
+    /// Adds that `path` is now as it is.
+    pub fn upsert(&mut self, path: &RootPath) {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            self.root = true;
+            return;
+        };
+        self.pass_through(&parent);
+        let names = self.directories.entry(parent).or_default();
+        let state = names.entry(Box::from(name)).or_insert(State::Upserted);
+        *state = match *state {
+            State::Through | State::Upserted => State::Upserted,
+            State::Removed | State::Replaced => State::Replaced,
+        };
+    }
+
+    /// Adds that `path` is gone, with all below it. The root is never gone.
+    pub fn remove(&mut self, path: &RootPath) {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
+        let below: Vec<RootPath> = self
+            .directories
+            .range::<RootPath, _>((Bound::Included(path), Bound::Unbounded))
+            .map(|(directory, _)| directory)
+            .take_while(|directory| directory.starts_with(path))
+            .cloned()
+            .collect();
+        for directory in below {
+            self.directories.remove(&directory);
+        }
+        self.pass_through(&parent);
+        self.directories.entry(parent).or_default().insert(Box::from(name), State::Removed);
+    }
+
+    /// Adds what happened in a later set.
+    pub fn merge(&mut self, later: &ChangeSet) {
+        for change in later.iter() {
+            self.insert(change);
+        }
+    }
+
+    /// Makes sure that a walk down from the root comes to `directory`. A directory that had been
+    /// removed and now holds something is there again.
+    fn pass_through(&mut self, directory: &RootPath) {
+        let mut path = directory.clone();
+        while let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let names = self.directories.entry(parent.clone()).or_default();
+            match names.get_mut(name) {
+                Some(State::Removed) => {
+                    names.insert(Box::from(name), State::Replaced);
+                    return;
+                }
+                Some(_) => return,
+                None => {
+                    names.insert(Box::from(name), State::Through);
+                }
+            }
+            path = parent;
+        }
+    }
+
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.root && self.directories.is_empty()
+    }
+
+    /// How many changes [`ChangeSet::iter`] gives.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let states = self.directories.values().flat_map(BTreeMap::values);
+        let count = |state: &State| match state {
+            State::Through => 0,
+            State::Upserted | State::Removed => 1,
+            State::Replaced => 2,
+        };
+        usize::from(self.root) + states.map(count).sum::<usize>()
+    }
+
+    /// Whether `path` itself is an upsert of this set.
+    #[must_use]
+    pub fn upserts(&self, path: &RootPath) -> bool {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return self.root;
+        };
+        let state = self.directories.get(&parent).and_then(|names| names.get(name));
+        matches!(state, Some(State::Upserted | State::Replaced))
+    }
+
+    /// The changes, ordered by path: a directory before what is below it.
+    pub fn iter(&self) -> impl Iterator<Item = Change> + '_ {
+        let root = self.root.then(|| Change::Upsert(RootPath::root()));
+        let walk = Descent { set: self, stack: Vec::new(), second: None };
+        root.into_iter().chain(walk.starting())
+    }
+}
+
+impl Extend<Change> for ChangeSet {
+    fn extend<T: IntoIterator<Item = Change>>(&mut self, changes: T) {
+        for change in changes {
+            self.insert(change);
+        }
+    }
+}
+
+impl FromIterator<Change> for ChangeSet {
+    fn from_iter<T: IntoIterator<Item = Change>>(changes: T) -> ChangeSet {
+        let mut set = ChangeSet::new();
+        set.extend(changes);
+        set
+    }
+}
+
+/// One directory of a walk: where it is, and what of it is still to come.
+type Level<'a> = (RootPath, std::collections::btree_map::Iter<'a, Box<[u8]>, State>);
+
+/// The walk down from the root that [`ChangeSet::iter`] is.
+struct Descent<'a> {
+    set: &'a ChangeSet,
+    stack: Vec<Level<'a>>,
+    /// The second half of a replacement.
+    second: Option<Change>,
+}
+
+impl Descent<'_> {
+    fn starting(mut self) -> Self {
+        self.descend(&RootPath::root());
+        self
+    }
+
+    fn descend(&mut self, path: &RootPath) {
+        if let Some(names) = self.set.directories.get(path) {
+            self.stack.push((path.clone(), names.iter()));
+        }
+    }
+}
+
+impl Iterator for Descent<'_> {
+    type Item = Change;
+
+    fn next(&mut self) -> Option<Change> {
+        if let Some(change) = self.second.take() {
+            return Some(change);
+        }
+        while let Some((directory, names)) = self.stack.last_mut() {
+            let Some((name, state)) = names.next() else {
+                self.stack.pop();
+                continue;
+            };
+            let path =
+                directory.child(name).expect("because the path was whole when it was inserted");
+            self.descend(&path);
+            match state {
+                State::Through => {}
+                State::Upserted => return Some(Change::Upsert(path)),
+                State::Removed => return Some(Change::Remove(path)),
+                State::Replaced => {
+                    self.second = Some(Change::Upsert(path.clone()));
+                    return Some(Change::Remove(path));
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `+path` upserts, `-path` removes; the set is printed the same way.
+    fn check(happened: &str, set: &str) {
+        let mut changes = ChangeSet::new();
+        for word in happened.split_whitespace() {
+            let (sign, path) = word.split_at(1);
+            let path = RootPath::new(path).expect("because it is short");
+            changes.insert(if sign == "+" { Change::Upsert(path) } else { Change::Remove(path) });
+        }
+        let printed: Vec<_> = changes
+            .iter()
+            .map(|change| match change {
+                Change::Upsert(path) => format!("+{path}"),
+                Change::Remove(path) => format!("-{path}"),
+            })
+            .collect();
+        assert_eq!(printed.join(" "), set, "after {happened}");
+        assert_eq!(changes.len(), printed.len(), "length after {happened}");
+        let again: ChangeSet = changes.iter().collect();
+        assert_eq!(again, changes, "iterating and inserting give the same set");
+    }
+
+    #[test]
+    fn changes_are_ordered_by_component() {
+        check("", "");
+        check("+/", "+/");
+        check("+/b +/a", "+/a +/b");
+        check("+/a.b +/a/c +/a +/a-b", "+/a +/a/c +/a-b +/a.b");
+        check("+/x/y/z +/", "+/ +/x/y/z");
+    }
+
+    #[test]
+    fn removals_cover_what_is_below() {
+        check("-/a/b -/a", "-/a");
+        check("+/a/b +/a/b/c -/a", "-/a");
+        check("+/a.b +/a/b -/a", "-/a +/a.b");
+        check("-/", "");
+    }
+
+    #[test]
+    fn what_comes_later_wins() {
+        check("+/a -/a", "-/a");
+        check("-/a +/a", "-/a +/a");
+        check("-/a +/a -/a", "-/a");
+        check("-/a +/a/b", "-/a +/a +/a/b");
+        check("-/a +/a +/a/b", "-/a +/a +/a/b");
+        check("+/a/b/c -/a/b +/a/b/d", "-/a/b +/a/b +/a/b/d");
+    }
+
+    #[test]
+    fn merging_is_inserting_in_order() {
+        let path = |text: &str| RootPath::new(text).expect("because it is short");
+        let mut first: ChangeSet =
+            [Change::Upsert(path("/a")), Change::Upsert(path("/a/b"))].into_iter().collect();
+        first.merge(&[Change::Remove(path("/a"))].into_iter().collect());
+        assert_eq!(first.iter().collect::<Vec<_>>(), [Change::Remove(path("/a"))]);
+        assert!(!first.upserts(&path("/a")));
+    }
+}
