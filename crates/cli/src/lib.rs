@@ -1,1 +1,35 @@
-//! Flags, environment, logging and error rendering.
+//! What a person meets of the two programs: flags, environment, log lines, error reports.
+//!
+//! Responsible for kaniko's flag grammar and flag tables, the one reading of the environment, the
+//! answer to "is this a container?", kaniko's log formats, and the rendering of a failed build.
+//! It does not depend on the builder: the programs map [`ExecutorFlags`] to a build request and a
+//! build error to a [`Report`]. Read [`flag::Flag`] first, then [`executor_flags`].
+#![forbid(unsafe_code)]
+
+pub mod console;
+pub mod container;
+mod environment;
+mod error;
+mod executor;
+pub mod flag;
+mod grammar;
+pub mod log;
+mod not_yet;
+pub mod report;
+mod table;
+mod value;
+mod warmer;
+
+pub use environment::Environment;
+pub use error::Error;
+pub use executor::{
+    Compression, ExecutorFlags, ImageFormat, Isolation, Lint, RegistryFlags, executor_flags,
+};
+pub use grammar::Parsed;
+pub use log::LogFlags;
+pub use report::{Excerpt, Report};
+pub use table::{executor_table, warmer_table};
+pub use warmer::{WarmerFlags, warmer_flags};
+
+/// The version both programs print.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,31 @@
+//! Writing to standard output and standard error, whole lines at a time.
+//!
+//! Standard output is for what was asked for (a plan, a version, the output of RUN steps), standard
+//! error for everything else. A closed pipe is no reason to fail a build.
+
+use std::io::Write;
+
+/// Writes a text to standard output.
+pub fn print(text: &str) {
+    write(&mut std::io::stdout().lock(), text.as_bytes());
+}
+
+/// Writes a text to standard error.
+pub fn print_error(text: &str) {
+    write(&mut std::io::stderr().lock(), text.as_bytes());
+}
+
+/// Passes a line of a step's standard output on, as it is.
+pub fn step_output(line: &[u8]) {
+    write(&mut std::io::stdout().lock(), line);
+}
+
+/// Passes a line of a step's standard error on, as it is.
+pub fn step_error(line: &[u8]) {
+    write(&mut std::io::stderr().lock(), line);
+}
+
+fn write(out: &mut impl Write, bytes: &[u8]) {
+    // Whoever reads may be gone; the build goes on.
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}

@@ -1,0 +1,342 @@
+//! The executor's flags as values: all defaults explicit, nothing left to look up later.
+//!
+//! Does not know the builder; the executor program maps [`ExecutorFlags`] to a build request.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::grammar::{Parsed, Values, parse};
+use crate::log::LogFlags;
+use crate::value::parse_bool;
+use crate::{not_yet, table};
+
+/// Everything the executor's command line and environment ask for.
+#[derive(Debug, Clone)]
+pub struct ExecutorFlags {
+    /// `--context`: a directory, or a source with a scheme.
+    pub context: String,
+    /// `--context-sub-path`.
+    pub context_sub_path: Option<PathBuf>,
+    /// `--dockerfile`: looked up as given, then in the context.
+    pub dockerfile: String,
+    /// `--build-arg`, in order. `NAME` alone took its value from the environment, or is left out.
+    pub build_args: Vec<(String, String)>,
+    /// `--target`; the first one is the image.
+    pub targets: Vec<String>,
+    /// `--custom-platform`.
+    pub platform: Option<String>,
+    /// `--label`, in order.
+    pub labels: Vec<(String, String)>,
+    /// `--destination`, as typed.
+    pub destinations: Vec<String>,
+    /// `--no-push`, or `KANIKO_NO_PUSH` where the flag is not given.
+    pub no_push: bool,
+    /// `--dryrun`.
+    pub dryrun: bool,
+    /// `--tar-path`.
+    pub tar_path: Option<PathBuf>,
+    /// `--oci-layout-path`.
+    pub oci_layout_path: Option<PathBuf>,
+    /// `--digest-file`.
+    pub digest_file: Option<PathBuf>,
+    /// `--image-name-with-digest-file`.
+    pub image_name_with_digest_file: Option<PathBuf>,
+    /// `--image-name-tag-with-digest-file`.
+    pub image_name_tag_with_digest_file: Option<PathBuf>,
+    /// `--image-format`; as the base image if `None`.
+    pub image_format: Option<ImageFormat>,
+    /// `--compression`; gzip if `None`, unless the builder knows a reason for another.
+    pub compression: Option<Compression>,
+    /// `--compression-level`; the default of the method if `None`.
+    pub compression_level: Option<i32>,
+    /// `--reproducible`.
+    pub reproducible: bool,
+    /// `SOURCE_DATE_EPOCH` of the environment. A build argument of this name goes first, and
+    /// stands in `build_args`.
+    pub source_date_epoch: Option<i64>,
+    /// How to talk to registries.
+    pub registry: RegistryFlags,
+    /// `--kaniko-dir`, else `KANIKO_DIR`; where the state lies if `None` is the program's to say
+    /// (see [`crate::container::state_dir`]).
+    pub kaniko_dir: Option<PathBuf>,
+    /// `--isolation`.
+    pub isolation: Isolation,
+    /// `--force`.
+    pub force: bool,
+    /// `--cleanup`.
+    pub cleanup: bool,
+    /// `--ignore-path`, and `/var/run` unless `--ignore-var-run=false`.
+    pub ignore_paths: Vec<PathBuf>,
+    /// `--lint`.
+    pub lint: Lint,
+    /// How to log.
+    pub log: LogFlags,
+    /// Lines to show once: deprecated spellings, flags without effect, variables overruled.
+    pub notices: Vec<String>,
+}
+
+/// How to talk to registries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryFlags {
+    /// `--insecure`: plain HTTP when pushing.
+    pub insecure: bool,
+    /// `--insecure-pull`: plain HTTP when pulling.
+    pub insecure_pull: bool,
+    /// `--insecure-registry`: plain HTTP with these hosts.
+    pub insecure_registries: Vec<String>,
+    /// `--skip-tls-verify`: no verification of certificates, when pushing and pulling.
+    pub skip_tls_verify: bool,
+    /// `--skip-tls-verify-pull`: the same when pulling.
+    pub skip_tls_verify_pull: bool,
+    /// `--skip-tls-verify-registry`: the same with these hosts.
+    pub skip_tls_verify_registries: Vec<String>,
+    /// `--registry-certificate`: host and file of its certificate authorities.
+    pub certificates: Vec<(String, PathBuf)>,
+    /// `--skip-push-permission-check`.
+    pub skip_push_permission_check: bool,
+}
+
+/// `--isolation`: the rung of the isolation ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// The best rung that works here.
+    Auto,
+    /// A private root in namespaces.
+    Namespaces,
+    /// The container's own root.
+    InPlace,
+}
+
+/// `--lint`: what findings in the Dockerfile lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lint {
+    /// Nothing.
+    Off,
+    /// Warnings.
+    Warn,
+    /// A failed build.
+    Error,
+}
+
+/// `--image-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// Docker schema 2.
+    Docker,
+    /// OCI.
+    Oci,
+}
+
+/// `--compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip.
+    Gzip,
+    /// zstd.
+    Zstd,
+}
+
+/// Reads the executor's command line, without the program's name.
+///
+/// # Errors
+/// [`Error`] where the command line is not one that can be carried out.
+pub fn executor_flags(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<Parsed<ExecutorFlags>, Error> {
+    match parse("executor", &table::executor_table(), arguments)? {
+        Parsed::Print(text) => Ok(Parsed::Print(text)),
+        Parsed::Run(values) => interpret(values, environment).map(Parsed::Run),
+    }
+}
+
+fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFlags, Error> {
+    refuse_variables(environment)?;
+    let no_push = no_push(&mut values, environment)?;
+    let flags = ExecutorFlags {
+        context: values.text("context").unwrap_or_default(),
+        context_sub_path: values.text("context-sub-path").map(PathBuf::from),
+        dockerfile: values.text("dockerfile").unwrap_or_default(),
+        build_args: build_args(&values, environment),
+        targets: values.list("target"),
+        platform: values.text("custom-platform"),
+        labels: values.list("label").iter().map(|text| label(text)).collect::<Result<_, _>>()?,
+        destinations: values.list("destination"),
+        no_push,
+        dryrun: values.is_set("dryrun"),
+        tar_path: values.text("tar-path").map(PathBuf::from),
+        oci_layout_path: values.text("oci-layout-path").map(PathBuf::from),
+        digest_file: output_file(&values, "digest-file")?,
+        image_name_with_digest_file: output_file(&values, "image-name-with-digest-file")?,
+        image_name_tag_with_digest_file: output_file(&values, "image-name-tag-with-digest-file")?,
+        image_format: values.text("image-format").map(|text| match text.as_str() {
+            "docker" => ImageFormat::Docker,
+            _ => ImageFormat::Oci,
+        }),
+        compression: compression(&values),
+        // As kaniko: only a positive level is one, everything else means the default.
+        compression_level: values
+            .number("compression-level")
+            .filter(|level| *level > 0)
+            .and_then(|level| i32::try_from(level).ok()),
+        reproducible: values.is_set("reproducible"),
+        source_date_epoch: source_date_epoch(environment)?,
+        registry: registry_flags(&values),
+        kaniko_dir: values
+            .text("kaniko-dir")
+            .map(PathBuf::from)
+            .or_else(|| environment.get("KANIKO_DIR").map(PathBuf::from)),
+        isolation: match values.text("isolation").as_deref() {
+            Some("namespaces") => Isolation::Namespaces,
+            Some("in-place") => Isolation::InPlace,
+            _ => Isolation::Auto,
+        },
+        force: values.is_set("force"),
+        cleanup: values.is_set("cleanup"),
+        ignore_paths: ignore_paths(&values),
+        lint: match values.text("lint").as_deref() {
+            Some("off") => Lint::Off,
+            Some("error") => Lint::Error,
+            _ => Lint::Warn,
+        },
+        log: LogFlags::from_values(&values)?,
+        notices: values.notices,
+    };
+    check_together(&flags)?;
+    Ok(flags)
+}
+
+fn refuse_variables(environment: &Environment) -> Result<(), Error> {
+    for (name, false_asks_nothing) in not_yet::VARIABLES {
+        let Some(text) = environment.text(name) else { continue };
+        if !(*false_asks_nothing && parse_bool(text) == Ok(false)) {
+            return Err(Error::VariableNotYet { name });
+        }
+    }
+    Ok(())
+}
+
+/// The flag goes before the variable, unlike in kaniko, where `KANIKO_NO_PUSH=false` pushes although
+/// `--no-push` is given.
+fn no_push(values: &mut Values, environment: &Environment) -> Result<bool, Error> {
+    let flag = values.is_set("no-push");
+    let Some(text) = environment.text("KANIKO_NO_PUSH") else { return Ok(flag) };
+    let variable = parse_bool(text)
+        .map_err(|reason| Error::InvalidVariable { name: "KANIKO_NO_PUSH", reason })?;
+    if !values.is_given("no-push") {
+        return Ok(variable);
+    }
+    if flag != variable {
+        values.notices.push(format!("--no-push={flag} goes before KANIKO_NO_PUSH={text}"));
+    }
+    Ok(flag)
+}
+
+/// `NAME` without a value takes the variable's; without such a variable the default of the
+/// Dockerfile stays, as in docker.
+pub(crate) fn build_args(values: &Values, environment: &Environment) -> Vec<(String, String)> {
+    let mut args = Vec::new();
+    for text in values.list("build-arg") {
+        match text.split_once('=') {
+            Some((name, value)) => args.push((name.to_owned(), value.to_owned())),
+            None => {
+                if let Some(value) = environment.raw_text(&text) {
+                    args.push((text.clone(), value.to_owned()));
+                }
+            }
+        }
+    }
+    args
+}
+
+fn label(text: &str) -> Result<(String, String), Error> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Error::Label { label: text.to_owned() }),
+    }
+}
+
+fn output_file(values: &Values, name: &'static str) -> Result<Option<PathBuf>, Error> {
+    match values.text(name) {
+        Some(value) if value.starts_with("https://") => {
+            Err(Error::ValueNotYet { value, flag: name, what: "sending a file by HTTP PUT" })
+        }
+        value => Ok(value.map(PathBuf::from)),
+    }
+}
+
+fn compression(values: &Values) -> Option<Compression> {
+    values.is_given("compression").then(|| match values.text("compression").as_deref() {
+        Some("zstd") => Compression::Zstd,
+        _ => Compression::Gzip,
+    })
+}
+
+fn source_date_epoch(environment: &Environment) -> Result<Option<i64>, Error> {
+    let name = "SOURCE_DATE_EPOCH";
+    let parse = |text: &str| {
+        text.parse::<i64>()
+            .map_err(|error| Error::InvalidVariable { name, reason: error.to_string() })
+    };
+    environment.text(name).map(parse).transpose()
+}
+
+pub(crate) fn registry_flags(values: &Values) -> RegistryFlags {
+    let certificates = values.list("registry-certificate");
+    RegistryFlags {
+        insecure: values.is_set("insecure"),
+        insecure_pull: values.is_set("insecure-pull"),
+        insecure_registries: values.list("insecure-registry"),
+        skip_tls_verify: values.is_set("skip-tls-verify"),
+        skip_tls_verify_pull: values.is_set("skip-tls-verify-pull"),
+        skip_tls_verify_registries: values.list("skip-tls-verify-registry"),
+        certificates: certificates
+            .iter()
+            .filter_map(|text| text.split_once('='))
+            .map(|(host, file)| (host.to_owned(), PathBuf::from(file)))
+            .collect(),
+        skip_push_permission_check: values.is_set("skip-push-permission-check"),
+    }
+}
+
+fn ignore_paths(values: &Values) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = values.list("ignore-path").iter().map(PathBuf::from).collect();
+    if values.is_set("ignore-var-run") {
+        paths.push(PathBuf::from("/var/run"));
+    }
+    paths
+}
+
+/// What no flag can say by itself.
+fn check_together(flags: &ExecutorFlags) -> Result<(), Error> {
+    let docker = flags.image_format == Some(ImageFormat::Docker);
+    let oci = flags.image_format == Some(ImageFormat::Oci);
+    let zstd = flags.compression == Some(Compression::Zstd);
+    let conflict = |flag, other, reason| Err(Error::Conflict { flag, other, reason });
+    if zstd && docker {
+        let reason = "a docker image cannot have zstd layers";
+        return conflict("--compression=zstd", "--image-format=docker", reason);
+    }
+    if flags.tar_path.is_some() && oci {
+        let flag = "--tar-path writes a Docker schema2 tarball and";
+        return conflict(flag, "--image-format=oci", "give one of them up");
+    }
+    if flags.tar_path.is_some() && zstd {
+        let flag = "--tar-path writes a Docker schema2 tarball and";
+        return conflict(flag, "--compression=zstd", "give one of them up");
+    }
+    if flags.destinations.is_empty() {
+        if !flags.no_push && !flags.dryrun {
+            return Err(Error::NoDestination);
+        }
+        if flags.image_name_with_digest_file.is_some() {
+            return Err(Error::NoName { what: "ImageNameDigestFile" });
+        }
+        if flags.image_name_tag_with_digest_file.is_some() {
+            return Err(Error::NoName { what: "ImageNameTagDigestFile" });
+        }
+    }
+    Ok(())
+}

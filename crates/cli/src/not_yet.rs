@@ -1,0 +1,149 @@
+//! Flags, subcommands and variables of kaniko that are not there yet.
+//!
+//! Giving one is an error that names it. A flag given with its default, which describes what is
+//! done anyway, is accepted: nothing is ignored then.
+
+use crate::flag::Flag;
+use crate::flag::Status::NotYet;
+use crate::flag::Value::{self, Bool, Duration, KeyValue, List, Number, Text};
+
+const CACHE: &str = "caching of layers";
+const REGISTRY: &str = "this part of the registry client";
+const FORK: &str = "a flag of one kaniko fork";
+
+const fn row(name: &'static str, value: Value, default: &'static str, what: &'static str) -> Flag {
+    Flag::new(name, value, "").default(default).status(NotYet(what))
+}
+
+pub(crate) const EXECUTOR: &[Flag] = &[
+    row("annotation", KeyValue, "", "annotations of the manifest"),
+    row("bucket", Text, "", "the old form of a bucket context; write --context=gs://BUCKET")
+        .short('b'),
+    row("cache", Bool, "false", CACHE),
+    row("cache-copy-layers", Bool, "false", CACHE),
+    row("cache-dir", Text, "/cache", "reading the cache of base images"),
+    row("cache-repo", Text, "", CACHE),
+    row("cache-run-layers", Bool, "true", CACHE),
+    row("cache-ttl", Duration, "336h", CACHE),
+    row("credential-helpers", List, "", REGISTRY),
+    row("git", KeyValue, "", "options of a git context"),
+    row("image-download-retry", Number, "0", REGISTRY),
+    row("image-fs-extract-retry", Number, "0", "repeating the unpacking of a base image"),
+    row("materialize", Bool, "false", "unpacking of stages that are not needed"),
+    row("no-push-cache", Bool, "false", CACHE),
+    row("pre-cleanup", Bool, "false", "emptying the file system before the build"),
+    row("preserve-context", Bool, "false", "restoring the file system after the build"),
+    row("push-ignore-immutable-tag-errors", Bool, "false", REGISTRY),
+    row("push-retry", Number, "0", REGISTRY),
+    row("registry-client-cert", KeyValue, "", REGISTRY),
+    row("registry-map", KeyValue, "", REGISTRY),
+    row("registry-mirror", List, "", REGISTRY),
+    row("secret", List, "", "secrets of RUN steps"),
+    row("single-snapshot", Bool, "false", "one layer for the whole build"),
+    row("skip-default-registry-fallback", Bool, "false", REGISTRY),
+    // One fork's own flags. They are known by name so that the error is about the feature, and
+    // not about the spelling.
+    row("allowed-registries", List, "", FORK),
+    row("allowed-repos", List, "", FORK),
+    row("arch-cache-repo-suffix", Text, "", FORK),
+    row("cache-disable-http2", Bool, "false", FORK),
+    row("cache-max-concurrent-requests", Number, "", FORK),
+    row("cache-max-conns", Number, "", FORK),
+    row("cache-max-conns-per-host", Number, "", FORK),
+    row("cache-request-timeout", Duration, "", FORK),
+    row("cache-result-max-entries", Number, "", FORK),
+    row("cache-result-max-memory-mb", Number, "", FORK),
+    row("cache-result-ttl", Duration, "", FORK),
+    row("command-timeout", Duration, "", FORK),
+    row("debug-build-steps", Bool, "false", FORK),
+    row("debug-cache", Bool, "false", FORK),
+    row("debug-components", List, "", FORK),
+    row("debug-drivers", Bool, "false", FORK),
+    row("debug-filesystem", Bool, "false", FORK),
+    row("debug-full", Bool, "false", FORK),
+    row("debug-level", Text, "", FORK),
+    row("debug-multi-platform", Bool, "false", FORK),
+    row("debug-oci", Bool, "false", FORK),
+    row("debug-output-files", Bool, "false", FORK),
+    row("debug-registry", Bool, "false", FORK),
+    row("debug-signing", Bool, "false", FORK),
+    row("default-user", Text, "", FORK),
+    row("denied-registries", List, "", FORK),
+    row("denied-repos", List, "", FORK),
+    row("digests-from", Text, "", FORK),
+    row("disable-compression", Bool, "false", FORK),
+    row("driver", Text, "local", FORK),
+    row("enable-lazy-image-loading", Bool, "true", FORK),
+    row("enable-parallel-exec", Bool, "false", FORK),
+    row("enable-predictive-cache", Bool, "false", FORK),
+    row("enable-smart-cache", Bool, "false", FORK),
+    row("enable-unified-cache", Bool, "false", FORK),
+    row("file-hash-cache-max-entries", Number, "", FORK),
+    row("file-hash-cache-max-memory-mb", Number, "", FORK),
+    row("full-scan-backup", Bool, "true", FORK),
+    row("gc-threshold", Number, "", FORK),
+    row("generate-provenance", Bool, "false", FORK),
+    row("incremental-snapshots", Bool, "true", FORK),
+    row("index-annotations", KeyValue, "", FORK),
+    row("integrity-check", Bool, "true", FORK),
+    row("layer-load-max-concurrent", Number, "", FORK),
+    row("legacy-manifest-list", Bool, "false", FORK),
+    row("local-cache-compress", Bool, "false", FORK),
+    row("local-cache-compression", Text, "", FORK),
+    row("local-cache-use-mmap", Bool, "false", FORK),
+    row("max-cache-entries", Number, "", FORK),
+    row("max-concurrent-cache-checks", Number, "", FORK),
+    row("max-expected-changes", Number, "", FORK),
+    row("max-file-hash-size", Text, "", FORK),
+    row("max-file-size", Text, "", FORK),
+    row("max-file-size-bytes", Number, "", FORK),
+    row("max-memory-usage-bytes", Text, "", FORK),
+    row("max-network-concurrency", Number, "0", FORK),
+    row("max-parallel-commands", Number, "0", FORK),
+    row("max-parallel-copy", Number, "0", FORK),
+    row("max-parallel-hashing", Number, "0", FORK),
+    row("max-preload-size", Text, "", FORK),
+    row("max-tar-file-size", Text, "", FORK),
+    row("max-total-archive-size", Text, "", FORK),
+    row("max-total-file-size-bytes", Number, "", FORK),
+    row("max-workers", Number, "0", FORK),
+    row("memory-monitoring", Bool, "true", FORK),
+    row("monitoring-interval", Number, "", FORK),
+    row("multi-platform", List, "", "images for several platforms"),
+    row("oci-mode", Text, "auto", FORK),
+    row("optimize-execution-order", Bool, "false", FORK),
+    row("predictive-cache-max-layers", Number, "", FORK),
+    row("predictive-cache-max-memory-mb", Number, "", FORK),
+    row("prefetch-window", Number, "", FORK),
+    row("preload-timeout", Duration, "", FORK),
+    row("publish-index", Bool, "false", FORK),
+    row("push-retry-backoff-multiplier", Text, "", FORK),
+    row("push-retry-initial-delay", Number, "", FORK),
+    row("push-retry-max-delay", Number, "", FORK),
+    row("require-native-nodes", Bool, "true", FORK),
+    row("require-signature", Bool, "false", FORK),
+    row("use-oci-stages", Bool, "false", FORK),
+];
+
+pub(crate) const WARMER: &[Flag] = &[
+    row("cache-ttl", Duration, "336h", "expiry of cached images"),
+    row("registry-client-cert", KeyValue, "", REGISTRY),
+    row("registry-map", KeyValue, "", REGISTRY),
+    row("registry-mirror", List, "", REGISTRY),
+    row("skip-default-registry-fallback", Bool, "false", REGISTRY),
+];
+
+/// Subcommands of kaniko's executor that are not there.
+pub(crate) const SUBCOMMANDS: &[&str] = &["login", "push", "completion"];
+
+/// Variables that ask for something that is not there, and whether a false value asks for nothing.
+pub(crate) const VARIABLES: &[(&str, bool)] = &[
+    ("BUILDER_OUTPUT", false),
+    ("KANIKO_CLEANUP", true),
+    ("KANIKO_PRE_CLEANUP", true),
+    ("KANIKO_PRESERVE_CONTEXT", true),
+    ("KANIKO_PRINT_PLAN", true),
+    ("KANIKO_REGISTRY_MAP", false),
+    ("KANIKO_REGISTRY_MIRROR", false),
+    ("KANIKO_TELEMETRY_ENDPOINT", false),
+];

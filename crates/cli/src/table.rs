@@ -1,0 +1,154 @@
+//! The flag tables of both programs: what is there. What is not there yet stands in `not_yet`.
+//!
+//! Names, short names, defaults and meaning are kaniko's; the ones that are ours say so.
+
+use crate::flag::Flag;
+use crate::flag::Status::{Alias, NoEffect};
+use crate::flag::Value::{Bool, Choice, KeyValue, List, Number, Text};
+use crate::not_yet;
+
+const LOG_FORMATS: &[&str] = &["text", "color", "json"];
+const SNAPSHOT_MODES: &[&str] = &["full", "redo", "time"];
+const EXACT: &str = "every snapshot is exact, whatever the mode";
+
+/// Every flag the executor knows, in the order of the usage text.
+#[must_use]
+pub fn executor_table() -> Vec<Flag> {
+    let mut table: Vec<Flag> = EXECUTOR.iter().chain(not_yet::EXECUTOR).copied().collect();
+    table.sort_by_key(|flag| flag.name.to_lowercase());
+    table
+}
+
+/// Every flag the warmer knows, in the order of the usage text.
+#[must_use]
+pub fn warmer_table() -> Vec<Flag> {
+    let mut table: Vec<Flag> = WARMER.iter().chain(not_yet::WARMER).copied().collect();
+    table.sort_by_key(|flag| flag.name.to_lowercase());
+    table
+}
+
+const EXECUTOR: &[Flag] = &[
+    Flag::new(
+        "build-arg",
+        List,
+        "a build argument, NAME=VALUE, or NAME to take it from the environment",
+    ),
+    Flag::new("cleanup", Bool, "empty the file system after an in-place build").default("false"),
+    Flag::new("compression", Choice(&["gzip", "zstd"]), "compression of new layers")
+        .default("gzip"),
+    Flag::new("compression-level", Number, "level of that compression").default("-1"),
+    Flag::new("compressed-caching", Bool, "keep compressed layers in memory")
+        .default("true")
+        .status(NoEffect("layers are compressed once and kept on disk")),
+    Flag::new("context", Text, "where the build context is").short('c').default("/workspace/"),
+    Flag::new("context-sub-path", Text, "directory inside the build context to build from"),
+    Flag::new("custom-platform", Text, "platform to build for, OS/ARCH[/VARIANT]"),
+    Flag::new("customPlatform", Text, "old spelling").status(Alias("custom-platform")),
+    Flag::new("destination", List, "reference to push the image to; may be repeated").short('d'),
+    Flag::new("digest-file", Text, "file that receives the digest of the image"),
+    Flag::new("dockerfile", Text, "the Dockerfile, looked up as given and then in the context")
+        .short('f')
+        .default("Dockerfile"),
+    Flag::new("dryrun", Bool, "print the plan and stop").default("false"),
+    Flag::new("force", Bool, "build in place although no container is detected").default("false"),
+    Flag::new("force-build-metadata", Bool, "write history for every instruction")
+        .default("false")
+        .status(NoEffect("the history always has every instruction, as in BuildKit")),
+    Flag::new("help", Bool, "print this text").short('h'),
+    Flag::new("ignore-path", List, "path that never enters a layer and is never deleted"),
+    Flag::new("ignore-var-run", Bool, "treat /var/run as such a path").default("true"),
+    Flag::new(
+        "image-format",
+        Choice(&["docker", "oci"]),
+        "media types of the image (default: as the base image)",
+    ),
+    Flag::new(
+        "image-name-tag-with-digest-file",
+        Text,
+        "file that receives NAME:TAG@DIGEST per destination",
+    ),
+    Flag::new(
+        "image-name-with-digest-file",
+        Text,
+        "file that receives NAME@DIGEST per destination",
+    ),
+    Flag::new("insecure", Bool, "allow plain HTTP for pushing").default("false"),
+    Flag::new("insecure-pull", Bool, "allow plain HTTP for pulling").default("false"),
+    Flag::new("insecure-registry", List, "HOST[:PORT] with which plain HTTP is allowed"),
+    Flag::new(
+        "isolation",
+        Choice(&["auto", "namespaces", "in-place"]),
+        "where RUN steps run (ours)",
+    )
+    .default("auto"),
+    Flag::new("kaniko-dir", Text, "directory for everything the build keeps on disk"),
+    Flag::new("label", List, "label of the image, KEY=VALUE; may be repeated"),
+    Flag::new(
+        "lint",
+        Choice(&["off", "warn", "error"]),
+        "what to do with findings in the Dockerfile (ours)",
+    )
+    .default("warn"),
+    Flag::new("log-format", Choice(LOG_FORMATS), "form of the log lines").default("color"),
+    Flag::new("log-timestamp", Bool, "full time in coloured log lines").default("false"),
+    Flag::new("no-push", Bool, "build, but do not push").default("false"),
+    Flag::new("oci-layout-path", Text, "directory that receives the image as an OCI layout"),
+    Flag::new(
+        "registry-certificate",
+        KeyValue,
+        "HOST=FILE, certificate authorities of one registry",
+    ),
+    Flag::new("reproducible", Bool, "no time of the build in the image").default("false"),
+    Flag::new("skip-push-permission-check", Bool, "do not ask the registry before the build")
+        .default("false"),
+    Flag::new("skip-tls-verify", Bool, "do not verify certificates").default("false"),
+    Flag::new("skip-tls-verify-pull", Bool, "do not verify certificates when pulling")
+        .default("false"),
+    Flag::new("skip-tls-verify-registry", List, "HOST[:PORT] whose certificate is not verified"),
+    Flag::new("skip-unused-stages", Bool, "leave out stages the target does not need")
+        .default("false")
+        .status(NoEffect("stages the target does not need are always left out")),
+    Flag::new("snapshot-mode", Choice(SNAPSHOT_MODES), "how changes are found")
+        .default("full")
+        .status(NoEffect(EXACT)),
+    Flag::new("snapshotMode", Choice(SNAPSHOT_MODES), "old spelling")
+        .status(Alias("snapshot-mode")),
+    Flag::new("tar-path", Text, "file that receives the image as a docker archive"),
+    Flag::new("tarPath", Text, "old spelling").status(Alias("tar-path")),
+    Flag::new("target", List, "stage to build; the first one given is the image"),
+    Flag::new("use-new-run", Bool, "another way to find changes")
+        .default("false")
+        .status(NoEffect(EXACT)),
+    Flag::new("verbosity", Text, "trace, debug, info, warn, error, fatal or panic")
+        .short('v')
+        .default("info"),
+    Flag::new("version", Bool, "print the version"),
+    Flag::new("whitelist-var-run", Bool, "old spelling").status(Alias("ignore-var-run")),
+];
+
+const WARMER: &[Flag] = &[
+    Flag::new("build-arg", List, "a build argument for the FROM lines of the Dockerfile"),
+    Flag::new("cache-dir", Text, "directory to fill").short('c').default("/cache"),
+    Flag::new("custom-platform", Text, "platform of the images, OS/ARCH[/VARIANT]"),
+    Flag::new("customPlatform", Text, "old spelling").status(Alias("custom-platform")),
+    Flag::new("dockerfile", Text, "Dockerfile whose base images are wanted").short('d'),
+    Flag::new("force", Bool, "fetch images again that are there").short('f').default("false"),
+    Flag::new("help", Bool, "print this text").short('h'),
+    Flag::new("image", List, "image to fetch; may be repeated").short('i'),
+    Flag::new("insecure-pull", Bool, "allow plain HTTP for pulling").default("false"),
+    Flag::new("insecure-registry", List, "HOST[:PORT] with which plain HTTP is allowed"),
+    Flag::new("log-format", Choice(LOG_FORMATS), "form of the log lines").default("color"),
+    Flag::new("log-timestamp", Bool, "full time in coloured log lines").default("false"),
+    Flag::new(
+        "registry-certificate",
+        KeyValue,
+        "HOST=FILE, certificate authorities of one registry",
+    ),
+    Flag::new("skip-tls-verify-pull", Bool, "do not verify certificates when pulling")
+        .default("false"),
+    Flag::new("skip-tls-verify-registry", List, "HOST[:PORT] whose certificate is not verified"),
+    Flag::new("verbosity", Text, "trace, debug, info, warn, error, fatal or panic")
+        .short('v')
+        .default("info"),
+    Flag::new("version", Bool, "print the version"),
+];

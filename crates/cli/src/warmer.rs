@@ -1,0 +1,73 @@
+//! The warmer's flags as values. Its short names differ from the executor's.
+//!
+//! Does not fetch anything; the warmer program does.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::executor::{RegistryFlags, build_args, registry_flags};
+use crate::grammar::{Parsed, Values, parse};
+use crate::log::LogFlags;
+use crate::table;
+
+/// Everything the warmer's command line and environment ask for.
+#[derive(Debug, Clone)]
+pub struct WarmerFlags {
+    /// `--image`, as typed.
+    pub images: Vec<String>,
+    /// `--dockerfile` whose base images are wanted too.
+    pub dockerfile: Option<String>,
+    /// `--build-arg` for its FROM lines.
+    pub build_args: Vec<(String, String)>,
+    /// `--cache-dir`.
+    pub cache_dir: PathBuf,
+    /// `--force`: fetch again what is there.
+    pub force: bool,
+    /// `--custom-platform`.
+    pub platform: Option<String>,
+    /// How to talk to registries.
+    pub registry: RegistryFlags,
+    /// How to log.
+    pub log: LogFlags,
+    /// Lines to show once.
+    pub notices: Vec<String>,
+}
+
+/// Reads the warmer's command line, without the program's name.
+///
+/// # Errors
+/// [`Error`] where the command line is not one that can be carried out.
+pub fn warmer_flags(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<Parsed<WarmerFlags>, Error> {
+    match parse("warmer", &table::warmer_table(), arguments)? {
+        Parsed::Print(text) => Ok(Parsed::Print(text)),
+        Parsed::Run(values) => interpret(values, environment).map(Parsed::Run),
+    }
+}
+
+fn interpret(values: Values, environment: &Environment) -> Result<WarmerFlags, Error> {
+    for name in ["KANIKO_REGISTRY_MAP", "KANIKO_REGISTRY_MIRROR"] {
+        if environment.text(name).is_some() {
+            return Err(Error::VariableNotYet { name });
+        }
+    }
+    let flags = WarmerFlags {
+        images: values.list("image"),
+        dockerfile: values.text("dockerfile"),
+        build_args: build_args(&values, environment),
+        cache_dir: PathBuf::from(values.text("cache-dir").unwrap_or_default()),
+        force: values.is_set("force"),
+        platform: values.text("custom-platform"),
+        registry: registry_flags(&values),
+        log: LogFlags::from_values(&values)?,
+        notices: values.notices,
+    };
+    if flags.images.is_empty() && flags.dockerfile.is_none() {
+        return Err(Error::NothingToWarm);
+    }
+    Ok(flags)
+}
