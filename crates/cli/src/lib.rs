@@ -20,6 +20,9 @@ mod table;
 mod value;
 mod warmer;
 
+#[cfg(test)]
+mod tests;
+
 pub use environment::Environment;
 pub use error::Error;
 pub use executor::{

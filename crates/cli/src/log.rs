@@ -315,18 +315,22 @@ mod tests {
 
     #[test]
     fn coloured_lines_are_kanikos() {
+        let snapshot = "Taking snapshot of full filesystem...";
+        let fields = "\x1b[33mpath\x1b[0m=\"/a b\" \x1b[33mstage\x1b[0m=2";
+        let says = format!("{:<44}", "it says \"no\"");
         check(
             LogFormat::Color,
             false,
             LevelFilter::INFO,
-            "\x1b[36mINFO\x1b[0m[0007] Taking snapshot of full filesystem...        \n\
-             \x1b[33mWARN\x1b[0m[0007] it says \"no\"                                 \x1b[33mpath\x1b[0m=\"/a b\" \x1b[33mstage\x1b[0m=2\n",
+            &format!(
+                "\x1b[36mINFO\x1b[0m[0007] {snapshot:<44} \n\x1b[33mWARN\x1b[0m[0007] {says}  {fields}\n"
+            ),
         );
         check(
             LogFormat::Color,
             true,
             LevelFilter::WARN,
-            "\x1b[33mWARN\x1b[0m[2025-11-21T07:39:16Z] it says \"no\"                                 \x1b[33mpath\x1b[0m=\"/a b\" \x1b[33mstage\x1b[0m=2\n",
+            &format!("\x1b[33mWARN\x1b[0m[2025-11-21T07:39:16Z] {says}  {fields}\n"),
         );
     }
 
