@@ -1,0 +1,114 @@
+//! What a build tells while it runs. The builder prints nothing itself: whoever calls it decides
+//! how an event is shown.
+
+use std::time::Duration;
+
+use dockerfile::Span;
+
+/// Something worth telling.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A finding about the Dockerfile; it does not stop the build.
+    Lint {
+        /// The rule, in BuildKit's spelling.
+        rule: String,
+        /// What was found.
+        detail: String,
+        /// Where.
+        span: Span,
+    },
+    /// Something the user should know and that does not stop the build.
+    Warning(String),
+    /// The plan stands: the build starts.
+    Planned {
+        /// Stages that will be built.
+        stages: usize,
+        /// Steps in all of them.
+        steps: usize,
+    },
+    /// The manifest of a base image is known.
+    BaseResolved {
+        /// The name as the Dockerfile has it.
+        name: String,
+        /// Its digest.
+        digest: String,
+    },
+    /// A stage starts.
+    StageStarted {
+        /// Its place in the Dockerfile, from 0.
+        index: usize,
+        /// Its name, where it has one.
+        name: Option<String>,
+        /// What it starts from, as the Dockerfile has it.
+        base: String,
+    },
+    /// The files of a stage's base image are in place.
+    BaseUnpacked {
+        /// The name of the image.
+        name: String,
+        /// How many layers it has.
+        layers: usize,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A step starts.
+    StepStarted {
+        /// The instruction, expanded.
+        text: String,
+    },
+    /// A step is done.
+    StepFinished {
+        /// The instruction, expanded.
+        text: String,
+        /// How long it took.
+        took: Duration,
+        /// The layer it made, if it made one.
+        layer: Option<LayerSummary>,
+    },
+    /// A line that a RUN step wrote.
+    Output {
+        /// Whether it came on stderr.
+        stderr: bool,
+        /// The line, without its line feed.
+        line: Vec<u8>,
+    },
+    /// The image is made.
+    ImageFinished {
+        /// The digest of its manifest.
+        digest: String,
+    },
+    /// A destination has the image.
+    Pushed {
+        /// The destination.
+        destination: String,
+        /// The digest of the manifest there.
+        digest: String,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A file or directory with the image was written.
+    Written {
+        /// What was written: `docker archive` or `OCI layout`.
+        what: &'static str,
+        /// Where.
+        path: String,
+    },
+}
+
+/// The size of a layer that a step made.
+#[derive(Debug, Clone)]
+pub struct LayerSummary {
+    /// Entries in the tar archive.
+    pub entries: u64,
+    /// Bytes of the stored blob.
+    pub bytes: u64,
+    /// The digest of the blob.
+    pub digest: String,
+}
+
+/// Receives the events of a build. It is called from several threads.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn observe(&self, event: &Event);
+}
