@@ -13,6 +13,7 @@ mod instruction;
 pub mod lint;
 mod mount;
 mod span;
+mod text;
 pub mod word;
 
 pub use error::ParseError;
