@@ -1,1 +1,27 @@
-//! Raw system calls.
+//! The raw system calls of the workspace: what runs between fork and exec, namespaces and id maps,
+//! the seccomp filter, signals, the stop handle and secrets.
+//!
+//! This is the only crate with unsafe code; every other one forbids it. It knows processes and the
+//! kernel, but neither images nor roots: which mounts a build step needs is decided in `run`, which
+//! hands over a list of [`child::Action`]s.
+//!
+//! Read [`child`] first: it starts every program that a build runs.
+
+#![allow(unsafe_code)]
+
+pub mod child;
+pub mod namespaces;
+pub mod id_map;
+pub mod capabilities;
+pub mod seccomp;
+pub mod signals;
+pub mod resources;
+pub mod nss;
+
+mod attributes;
+mod secret;
+mod stop;
+
+pub use attributes::{become_subreaper, hide_memory, no_new_privileges};
+pub use secret::Secret;
+pub use stop::StopHandle;

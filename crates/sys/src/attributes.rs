@@ -1,0 +1,26 @@
+//! Attributes of the running program that keep a build step from looking into it.
+
+use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
+
+/// Makes memory, environment and descriptors of this program unreadable for a step that runs as
+/// the same user beside it: `/proc/PID/{mem,environ,fd,root}` and ptrace are refused.
+///
+/// Call it after [`namespaces::enter_user`](crate::namespaces::enter_user): the programs that
+/// write an id map look at the owner of `/proc/PID`, which this changes.
+pub fn hide_memory() -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// Makes processes that lose their parent children of this one, so that none of them is lost.
+pub fn become_subreaper() -> Result<(), Errno> {
+    // Any pid says "on"; the kernel looks only at whether it is zero.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+}
+
+/// Whether this process was started with `no_new_privs`, under which setuid programs such as
+/// `newuidmap` do not get their rights.
+#[must_use]
+pub fn no_new_privileges() -> bool {
+    rustix::thread::no_new_privs().unwrap_or(false)
+}
