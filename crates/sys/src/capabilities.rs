@@ -48,11 +48,8 @@ pub(crate) fn limit_to(keep: CapabilitySet) -> Result<(), Errno> {
         }
     }
     let kept = held.permitted.intersection(keep);
-    let sets = CapabilitySets {
-        effective: kept,
-        permitted: kept,
-        inheritable: CapabilitySet::empty(),
-    };
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)
 }
 

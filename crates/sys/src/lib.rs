@@ -9,14 +9,14 @@
 
 #![allow(unsafe_code)]
 
-pub mod child;
-pub mod namespaces;
-pub mod id_map;
 pub mod capabilities;
+pub mod child;
+pub mod id_map;
+pub mod namespaces;
+pub mod nss;
+pub mod resources;
 pub mod seccomp;
 pub mod signals;
-pub mod resources;
-pub mod nss;
 
 mod attributes;
 mod secret;

@@ -42,12 +42,8 @@ impl StopHandle {
 
     /// As [`stop`](Self::stop), and remembers the signal that was the reason.
     pub fn stop_by(&self, signal: i32) {
-        let first = self.shared.signal.compare_exchange(
-            0,
-            signal,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
+        let first =
+            self.shared.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
         // The first signal is the reason; a later one changes nothing.
         let _ = first;
         self.stop();

@@ -242,8 +242,7 @@ mod tests {
     }
 
     fn number(name: &str, column: usize) -> u32 {
-        let special =
-            [special::CLONE, special::CLONE3, special::SOCKET, special::PERSONALITY];
+        let special = [special::CLONE, special::CLONE3, special::SOCKET, special::PERSONALITY];
         let conditional = WITH_CAPABILITY.iter().flat_map(|(_, syscalls)| syscalls.iter());
         let all = ALWAYS.iter().chain(conditional).chain(&special);
         let found = all.into_iter().find(|syscall| syscall.name == name);

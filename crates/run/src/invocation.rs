@@ -1,0 +1,82 @@
+//! What is to be run, and how it ended.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use rootfs::RootPath;
+
+/// One program to run in a root: everything the step gets, nothing is added.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The program and its arguments; the shell is already in front where there is one. A name
+    /// without a slash is searched in the `PATH` of `env`, inside the root.
+    pub argv: Vec<String>,
+    /// The whole environment, in order.
+    pub env: Vec<(String, String)>,
+    /// Where the program starts; it must be a directory.
+    pub cwd: RootPath,
+    /// Who the program is.
+    pub identity: Identity,
+    /// The name of the machine, where the rung can give it one.
+    pub hostname: String,
+    /// What else is put into the root for the time of the step.
+    pub mounts: Vec<Mount>,
+    /// How long a step that is asked to stop may take before it is killed.
+    pub grace: Duration,
+}
+
+/// The user and groups of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+}
+
+/// Something of the build that is put into the root for one step (`RUN --mount`).
+///
+/// No kind of mount is carried out yet, so no value can be made: a plan that asks for one is
+/// refused before it comes here.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    #[allow(dead_code, reason = "it makes the type impossible to construct")]
+    kind: Infallible,
+}
+
+/// Where a line of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Whether it ended with status 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Exit::Code(0)
+    }
+
+    /// The status as a shell would tell it: 128+n for signal n.
+    #[must_use]
+    pub fn status(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Maps between the ids in a user namespace and those outside.

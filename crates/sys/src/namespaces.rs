@@ -1,0 +1,1 @@
+//! Entering namespaces for the whole program, before it has a second thread.
