@@ -6,6 +6,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the tree from outside")]
 #![allow(clippy::todo, unused_variables)]
 
+pub mod base_image;
+pub mod registry;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
