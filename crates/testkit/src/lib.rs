@@ -7,6 +7,7 @@
 #![allow(clippy::todo, unused_variables)]
 
 pub mod base_image;
+pub mod fault;
 pub mod registry;
 pub mod tree;
 

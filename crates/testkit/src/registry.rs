@@ -1,10 +1,11 @@
 //! A real registry on a free loopback port: Debian's docker-registry, without authentication.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 /// A running registry; it and its storage are gone when this is dropped.
 #[derive(Debug)]
@@ -12,6 +13,7 @@ pub struct Registry {
     child: Child,
     address: SocketAddr,
     directory: PathBuf,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Registry {
@@ -33,49 +35,50 @@ impl Registry {
     /// Where the program cannot be started or does not answer, with what it wrote.
     pub fn start_in(directory: &Path) -> Result<Self, String> {
         std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;
-        // Between finding a free port and using it another program may take it.
-        let mut last = String::new();
-        for _ in 0..5 {
-            match Self::try_start(directory) {
-                Ok(registry) => return Ok(registry),
-                Err(error) => last = error,
-            }
-        }
-        let _ = std::fs::remove_dir_all(directory);
-        Err(last)
+        Self::try_start(directory).inspect_err(|_| {
+            let _ = std::fs::remove_dir_all(directory);
+        })
     }
 
     fn try_start(directory: &Path) -> Result<Self, String> {
-        let address = free_port()?;
         let file = directory.join("config.yml");
-        std::fs::write(&file, configuration(directory, address)).map_err(|e| e.to_string())?;
-        let log = directory.join("log");
-        let output = std::fs::File::create(&log).map_err(|error| error.to_string())?;
-        let child = Command::new("docker-registry")
+        std::fs::write(&file, configuration(directory)).map_err(|e| e.to_string())?;
+        let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&file)
             .env_clear()
             .env("OTEL_TRACES_EXPORTER", "none")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("cannot start docker-registry: {error}"))?;
-        let mut registry = Self { child, address, directory: directory.to_owned() };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            if answers(address) {
-                return Ok(registry);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        collect_requests(&mut child, &requests);
+        let (log, ready) = watch_log(&mut child);
+        // The kernel chooses the port, so no other program can take it in between; the log says
+        // which one, and that it listens.
+        match ready.recv_timeout(Duration::from_secs(30)) {
+            Ok(address) => Ok(Self { child, address, directory: directory.to_owned(), requests }),
+            Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let text = log.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+                Err(format!("docker-registry does not listen: {text}"))
             }
-            let ended = registry.child.try_wait().map_err(|error| error.to_string())?;
-            if ended.is_some() || Instant::now() > deadline {
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let _ = registry.child.kill();
-                let _ = registry.child.wait();
-                return Err(format!("docker-registry does not answer: {text}"));
-            }
-            std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    /// Where the blobs lie.
+    #[must_use]
+    pub fn storage(&self) -> PathBuf {
+        self.directory.join("storage")
+    }
+
+    /// The requests so far as `METHOD /path status`, in the order of their ends.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where it listens.
@@ -107,22 +110,53 @@ impl Drop for Registry {
     }
 }
 
-fn free_port() -> Result<SocketAddr, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    listener.local_addr().map_err(|error| error.to_string())
+/// The access log (Apache's combined format) comes on stdout.
+fn collect_requests(child: &mut Child, requests: &Arc<Mutex<Vec<String>>>) {
+    let stdout = child.stdout.take().expect("because stdout is piped");
+    let requests = Arc::clone(requests);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let mut parts = line.split('"');
+            let request = parts.nth(1).and_then(|request| request.rsplit_once(" HTTP/"));
+            let status = parts.next().and_then(|rest| rest.split_whitespace().next());
+            if let (Some((request, _)), Some(status)) = (request, status) {
+                let entry = format!("{request} {status}");
+                requests.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+            }
+        }
+    });
 }
 
-fn configuration(directory: &Path, address: SocketAddr) -> String {
+/// Reads the log to its end, keeps its first lines, and reports the address once.
+fn watch_log(child: &mut Child) -> (Arc<Mutex<Vec<String>>>, mpsc::Receiver<SocketAddr>) {
+    let stderr = child.stderr.take().expect("because stderr is piped");
+    let (sender, ready) = mpsc::channel();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&kept);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let address = line.split_once("listening on ").map(|(_, rest)| {
+                rest.split(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ':')).next()
+            });
+            if let Some(Ok(address)) = address.flatten().map(str::parse) {
+                let _ = sender.send(address);
+            }
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            if log.len() < 100 {
+                log.push(line);
+            }
+        }
+    });
+    (kept, ready)
+}
+
+fn configuration(directory: &Path) -> String {
     format!(
-        "version: 0.1\nlog: {{ level: warn }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\n  \
+        "version: 0.1\nlog: {{ level: info }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\n  \
          delete: {{ enabled: true }}\n  maintenance: {{ uploadpurging: {{ enabled: false }} }}\n\
-         http: {{ addr: \"{address}\" }}\n",
+         http: {{ addr: \"127.0.0.1:0\", secret: test }}\n",
         directory.join("storage").display()
     )
-}
-
-fn answers(address: SocketAddr) -> bool {
-    get(address, "/v2/").is_ok_and(|(status, _)| status == 200)
 }
 
 fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
