@@ -1,1 +1,29 @@
 //! Client of the OCI distribution protocol.
+//!
+//! Responsible for: images and blobs out of a registry and into one, verified, streamed, resumed
+//! after a fault, with anonymous access and anonymous tokens. Credentials are not there yet: a
+//! registry that insists on them gets a clear error.
+//!
+//! Does not: know caches or builds, keep blobs (a [`BlobSource`] hands them in, a [`BlobStream`]
+//! hands them out), read the environment or files.
+//!
+//! Read first: [`Client`], [`ClientOptions`], [`BlobSource`].
+#![forbid(unsafe_code)]
+
+mod client;
+mod error;
+mod options;
+mod progress;
+mod pull;
+mod source;
+
+pub use client::{Client, Resolved};
+pub use error::{Cause, Error};
+pub use options::ClientOptions;
+pub use progress::{Progress, Silent, Transfer};
+pub use pull::BlobStream;
+pub use source::{BlobOrigin, BlobSource};
+pub use transport::RetryPolicy;
+
+/// What this crate's functions return.
+pub type Result<T> = std::result::Result<T, Error>;
