@@ -1,13 +1,28 @@
-//! [`RootDir`]: one directory tree behind a descriptor.
-#![allow(clippy::todo, unused_variables, dead_code, missing_docs)]
+//! [`RootDir`]: one directory tree behind a descriptor, and what can be asked of it.
+//!
+//! Here is how a root is opened, resolved and read. What changes it is in `create`, `attributes`,
+//! `xattr` and `remove`.
+
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::*;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::accounts::Accounts;
+use crate::entry::{Entry, Holder, Listed, list};
+use crate::error::Error;
+use crate::metadata::{FileKind, Metadata};
+use crate::path::RootPath;
+use crate::resolve::{Engine, Last, Missing, Steps};
 
 /// A directory tree that nothing done through it can leave.
+///
+/// Parents of a path are resolved inside the root, links and all; the last component is never
+/// followed unless the operation says so. Cloning shares the descriptor.
 #[derive(Clone, Debug)]
 pub struct RootDir {
     fd: Arc<OwnedFd>,
@@ -15,7 +30,7 @@ pub struct RootDir {
 }
 
 /// One name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DirEntry {
     /// The name.
     pub name: Vec<u8>,
@@ -25,136 +40,215 @@ pub struct DirEntry {
 
 impl RootDir {
     /// Opens a directory of the host as a root.
-    pub fn open(path: &Path) -> Result<RootDir> {
-        todo!()
+    pub fn open(path: &Path) -> Result<RootDir, Error> {
+        let fd = open_host(path)?;
+        let engine = Engine::probe(fd.as_fd());
+        Ok(RootDir { fd: Arc::new(fd), engine })
     }
-    /// The same with a given engine.
-    pub fn open_with(path: &Path, engine: Engine) -> Result<RootDir> {
-        todo!()
+
+    /// The same with an engine of the caller's choice.
+    pub fn open_with(path: &Path, engine: Engine) -> Result<RootDir, Error> {
+        Ok(RootDir { fd: Arc::new(open_host(path)?), engine })
     }
-    pub fn from_fd(fd: OwnedFd) -> Result<RootDir> {
-        todo!()
+
+    /// Takes an open directory as a root.
+    pub fn from_fd(fd: OwnedFd) -> Result<RootDir, Error> {
+        let kind = Metadata::at(&fd, "").map(|metadata| metadata.kind);
+        let errno = match kind {
+            Ok(FileKind::Directory) => {
+                let engine = Engine::probe(fd.as_fd());
+                return Ok(RootDir { fd: Arc::new(fd), engine });
+            }
+            Ok(_) => Errno::NOTDIR,
+            Err(errno) => errno,
+        };
+        Err(Error::io("open", &RootPath::root(), errno))
     }
-    /// A directory inside as a root of its own (links on the way are followed inside the root).
-    pub fn subdir(&self, path: &RootPath) -> Result<RootDir> {
-        todo!()
+
+    /// A directory inside as a root of its own. Links are followed inside this root, the last one
+    /// too; seen from the new root, there is nothing above it.
+    pub fn subdir(&self, path: &RootPath) -> Result<RootDir, Error> {
+        let fd = self
+            .engine
+            .open_dir(self.fd.as_fd(), path.relative())
+            .map_err(|errno| Error::io("open", path, errno))?;
+        Ok(RootDir { fd: Arc::new(fd), engine: self.engine })
     }
+
+    /// How this root resolves paths.
+    #[must_use]
     pub fn engine(&self) -> Engine {
         self.engine
     }
-    // -- reading --
-    /// About the path itself; parents resolved inside the root, the last component not followed.
-    pub fn metadata(&self, path: &RootPath) -> Result<Metadata> {
-        todo!()
+
+    /// About the path itself; a last link is not followed.
+    pub fn metadata(&self, path: &RootPath) -> Result<Metadata, Error> {
+        self.entry("stat", path)?.metadata().map_err(|errno| Error::io("stat", path, errno))
     }
-    /// `None` where nothing is (also where a parent is missing or no directory).
-    pub fn metadata_opt(&self, path: &RootPath) -> Result<Option<Metadata>> {
-        todo!()
+
+    /// The same, `None` where nothing is (also where a parent is missing or no directory).
+    pub fn metadata_opt(&self, path: &RootPath) -> Result<Option<Metadata>, Error> {
+        match self.metadata(path) {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
-    pub fn exists(&self, path: &RootPath) -> Result<bool> {
-        todo!()
+
+    /// Whether something is there, be it a dangling link.
+    pub fn exists(&self, path: &RootPath) -> Result<bool, Error> {
+        Ok(self.metadata_opt(path)?.is_some())
     }
-    /// Follows all links inside the root, the last one too; everything must exist.
-    pub fn resolve(&self, path: &RootPath) -> Result<RootPath> {
-        todo!()
+
+    /// Where `path` leads: all links followed inside the root, the last one too. Must exist.
+    pub fn resolve(&self, path: &RootPath) -> Result<RootPath, Error> {
+        Ok(self.follow(path, Last::Follow, Missing::Fail)?.0)
     }
-    /// Follows all links as far as the path exists; the missing tail is kept as written.
-    pub fn resolve_existing(&self, path: &RootPath) -> Result<RootPath> {
-        todo!()
+
+    /// The same as far as the path exists; the missing tail is kept as it is written.
+    pub fn resolve_existing(&self, path: &RootPath) -> Result<RootPath, Error> {
+        Ok(self.follow(path, Last::Follow, Missing::Keep)?.0)
     }
-    /// Follows the links on the way, but not the last component (parents may be missing).
-    pub fn resolve_parent(&self, path: &RootPath) -> Result<RootPath> {
-        todo!()
+
+    /// The same, but a link that is the last component is not followed.
+    pub fn resolve_parent(&self, path: &RootPath) -> Result<RootPath, Error> {
+        Ok(self.follow(path, Last::Keep, Missing::Keep)?.0)
     }
-    /// Opens a regular file for reading; never blocks, follows no last link.
-    pub fn open_file(&self, path: &RootPath) -> Result<File> {
-        todo!()
-    }
-    /// Opens an existing regular file for writing, without truncating it.
-    pub fn open_file_for_writing(&self, path: &RootPath) -> Result<File> {
-        todo!()
-    }
-    /// The whole of a regular file of at most `limit` bytes.
-    pub fn read(&self, path: &RootPath, limit: u64) -> Result<Vec<u8>> {
-        todo!()
-    }
-    pub fn read_link(&self, path: &RootPath) -> Result<Vec<u8>> {
-        todo!()
-    }
-    /// Sorted by name.
-    pub fn read_dir(&self, path: &RootPath) -> Result<Vec<DirEntry>> {
-        todo!()
-    }
-    /// passwd and group of this root.
-    pub fn accounts(&self) -> Result<Accounts> {
-        todo!()
-    }
-    // -- changing --
-    /// `mode` is exact, whatever the umask.
-    pub fn create_dir(&self, path: &RootPath, mode: u32) -> Result<()> {
-        todo!()
-    }
-    /// Makes the missing directories of `path` (following links inside the root); returns the ones made, resolved.
-    pub fn create_dir_all(&self, path: &RootPath, mode: u32) -> Result<Vec<RootPath>> {
-        todo!()
-    }
-    /// O_EXCL|O_NOFOLLOW; `mode` is exact.
-    pub fn create_file(&self, path: &RootPath, mode: u32) -> Result<File> {
-        todo!()
-    }
-    pub fn symlink(&self, path: &RootPath, target: &[u8]) -> Result<()> {
-        todo!()
-    }
-    /// `new` becomes another name of `old`; a link is linked itself.
-    pub fn hard_link(&self, old: &RootPath, new: &RootPath) -> Result<()> {
-        todo!()
-    }
-    /// FIFO, socket, device (or empty file).
-    pub fn mknod(
+
+    /// The resolved path, and how many of its components exist.
+    pub(crate) fn follow(
         &self,
         path: &RootPath,
-        kind: FileKind,
-        mode: u32,
-        rdev: (u32, u32),
-    ) -> Result<()> {
-        todo!()
+        last: Last,
+        missing: Missing,
+    ) -> Result<(RootPath, usize), Error> {
+        let found = Steps::new(self.fd.as_fd())
+            .run(path.relative(), last, missing)
+            .map_err(|errno| Error::io("resolve", path, errno))?;
+        let resolved = RootPath::new(found.trail.join(&b'/'))?;
+        Ok((resolved, found.existing))
     }
-    /// A file or an empty directory.
-    pub fn remove(&self, path: &RootPath) -> Result<()> {
-        todo!()
+
+    /// Opens a regular file for reading. Never blocks, and opens nothing but a regular file.
+    pub fn open_file(&self, path: &RootPath) -> Result<File, Error> {
+        self.open_regular(path, OFlags::RDONLY)
     }
-    /// A file or a whole tree; a missing one is fine. Says what stayed (protected, mounts).
-    pub fn remove_tree(&self, path: &RootPath, protected: &Protected) -> Result<Removal> {
-        todo!()
+
+    /// Opens a regular file that exists for reading and writing; its content stays.
+    pub fn open_file_for_writing(&self, path: &RootPath) -> Result<File, Error> {
+        self.open_regular(path, OFlags::RDWR)
     }
-    /// What is in a directory, but not the directory (works on the root).
-    pub fn remove_contents(&self, path: &RootPath, protected: &Protected) -> Result<Removal> {
-        todo!()
+
+    fn open_regular(&self, path: &RootPath, flags: OFlags) -> Result<File, Error> {
+        let failed = |errno| Error::io("open", path, errno);
+        let entry = self.entry("open", path)?;
+        // Asked twice: first because opening a device can do something, then because only the
+        // answer about what is open is sure.
+        if entry.metadata().map_err(failed)?.is_file() {
+            let fd = entry.open(flags).map_err(failed)?;
+            if Metadata::at(&fd, "").map_err(failed)?.is_file() {
+                return Ok(File::from(fd));
+            }
+        }
+        Err(Error::WrongKind { path: path.clone(), expected: "regular file" })
     }
-    pub fn rename(&self, old: &RootPath, new: &RootPath) -> Result<()> {
-        todo!()
+
+    /// The whole of a regular file of at most `limit` bytes.
+    pub fn read(&self, path: &RootPath, limit: u64) -> Result<Vec<u8>, Error> {
+        let file = self.open_file(path)?;
+        let mut content = Vec::new();
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut content)
+            .map_err(|source| Error::Io { action: "read", path: path.clone(), source })?;
+        if u64::try_from(content.len()).is_ok_and(|length| length <= limit) {
+            Ok(content)
+        } else {
+            Err(Error::TooLarge { path: path.clone(), limit })
+        }
     }
-    // -- attributes, on the path itself, never following --
-    pub fn set_owner(&self, path: &RootPath, uid: u32, gid: u32) -> Result<()> {
-        todo!()
+
+    /// What a link says, as it is written.
+    pub fn read_link(&self, path: &RootPath) -> Result<Vec<u8>, Error> {
+        let entry = self.entry("read the link", path)?;
+        match rustix::fs::readlinkat(&entry.dir, entry.name, Vec::new()) {
+            Ok(target) => Ok(target.into_bytes()),
+            Err(Errno::INVAL) => {
+                Err(Error::WrongKind { path: path.clone(), expected: "symbolic link" })
+            }
+            Err(errno) => Err(Error::io("read the link", path, errno)),
+        }
     }
-    /// Not for symlinks, which have no mode.
-    pub fn set_mode(&self, path: &RootPath, mode: u32) -> Result<()> {
-        todo!()
+
+    /// What is in a directory, sorted by name. A link to a directory is none.
+    pub fn read_dir(&self, path: &RootPath) -> Result<Vec<DirEntry>, Error> {
+        let failed = |errno| Error::io("list", path, errno);
+        let directory = self.open_directory(path)?;
+        let mut entries = Vec::new();
+        list(&directory, |Listed { name, kind }| {
+            let kind = match kind {
+                Some(kind) => Some(kind),
+                None => match Metadata::at(&directory, name) {
+                    Ok(metadata) => Some(metadata.kind),
+                    Err(Errno::NOENT) => None,
+                    Err(errno) => return Err(errno),
+                },
+            };
+            entries.extend(kind.map(|kind| DirEntry { name: name.to_vec(), kind }));
+            Ok(true)
+        })
+        .map_err(failed)?;
+        entries.sort();
+        Ok(entries)
     }
-    pub fn set_times(&self, path: &RootPath, mtime: Timestamp) -> Result<()> {
-        todo!()
+
+    /// The users and groups this root knows.
+    pub fn accounts(&self) -> Result<Accounts, Error> {
+        Accounts::read(self)
     }
-    /// Those that belong in a layer (see `belongs_in_layer`).
-    pub fn get_xattrs(&self, path: &RootPath) -> Result<Xattrs> {
-        todo!()
+
+    /// A directory, open for listing.
+    pub(crate) fn open_directory(&self, path: &RootPath) -> Result<OwnedFd, Error> {
+        self.entry("list", path)?
+            .open(OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(|errno| Error::io("list", path, errno))
     }
-    pub fn set_xattr(&self, path: &RootPath, name: &[u8], value: &[u8]) -> Result<()> {
-        todo!()
+
+    /// The entry that `path` names: its parents are resolved, its last component is not.
+    pub(crate) fn entry<'r>(
+        &'r self,
+        action: &'static str,
+        path: &'r RootPath,
+    ) -> Result<Entry<'r>, Error> {
+        let Some(name) = path.file_name() else {
+            return Ok(Entry { dir: Holder::Root(self.fd.as_fd()), name: b"." });
+        };
+        let relative = path.relative();
+        let parent = &relative[..relative.len() - name.len()];
+        if parent.is_empty() {
+            return Ok(Entry { dir: Holder::Root(self.fd.as_fd()), name });
+        }
+        let parent = &parent[..parent.len() - 1];
+        let opened = self
+            .engine
+            .open_dir(self.fd.as_fd(), parent)
+            .map_err(|errno| Error::io(action, path, errno))?;
+        Ok(Entry { dir: Holder::Opened(opened), name })
     }
-    pub fn remove_xattr(&self, path: &RootPath, name: &[u8]) -> Result<()> {
-        todo!()
+
+    /// The same for what makes, renames or removes a name, which the root itself does not have.
+    pub(crate) fn named_entry<'r>(
+        &'r self,
+        action: &'static str,
+        path: &'r RootPath,
+    ) -> Result<Entry<'r>, Error> {
+        if path.is_root() { Err(Error::Root { action }) } else { self.entry(action, path) }
     }
+}
+
+fn open_host(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|errno| Error::OpenRoot { path: path.to_owned(), source: errno.into() })
 }
 
 impl AsFd for RootDir {

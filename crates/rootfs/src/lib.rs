@@ -11,6 +11,7 @@ mod accounts;
 mod attributes;
 mod change;
 mod content;
+mod create;
 mod dir;
 mod entry;
 mod error;
@@ -32,7 +33,9 @@ pub use path::RootPath;
 pub use protected::Protected;
 pub use remove::Removal;
 pub use resolve::Engine;
-pub use walk::{Flow, Order, WalkEntry, WalkOptions, walk};
+pub use walk::{
+    Flow, OpenDirectory, Order, VisitDirectories, WalkEntry, WalkOptions, walk, walk_directories,
+};
 pub use xattr::{Xattrs, belongs_in_layer};
 
 /// The result of an operation in a root.

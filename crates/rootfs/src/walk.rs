@@ -1,20 +1,37 @@
-//! Walking a tree.
-#![allow(clippy::todo, unused_variables)]
-use crate::*;
+//! Walking a tree: every entry once, no link followed, no mount entered.
+//!
+//! [`walk_directories`] is the fast way: threads take directories from a queue and stat names as
+//! the kernel lists them, in no order. [`walk`] gives single entries with their paths, sorted if
+//! asked.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::dir::RootDir;
+use crate::entry::{Entry, Holder, Listed, list, open_at};
+use crate::error::Error;
+use crate::metadata::{FileKind, Metadata};
+use crate::path::RootPath;
+use crate::protected::Protected;
+use crate::xattr::{self, Xattrs};
 
 /// In which order entries are visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// By path, on the calling thread alone.
     Sorted,
-    /// A directory before what is below it, else any; by `threads` threads.
+    /// A directory before what is below it, else any, by several threads.
     Any,
 }
 
 /// How to walk.
 #[derive(Clone, Copy, Debug)]
 pub struct WalkOptions<'a> {
-    /// The order.
+    /// The order ([`walk_directories`] knows only [`Order::Any`]).
     pub order: Order,
     /// Threads, at least one.
     pub threads: usize,
@@ -31,7 +48,7 @@ pub enum Flow {
     Skip,
 }
 
-/// One entry.
+/// One entry of a [`walk`].
 #[derive(Debug)]
 pub struct WalkEntry<'a> {
     /// Where.
@@ -40,12 +57,341 @@ pub struct WalkEntry<'a> {
     pub metadata: &'a Metadata,
 }
 
+/// A directory that is being walked, open.
+#[derive(Debug)]
+pub struct OpenDirectory {
+    path: RootPath,
+    fd: OwnedFd,
+    metadata: Metadata,
+}
+
+impl OpenDirectory {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &RootPath {
+        &self.path
+    }
+
+    /// About itself.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Its own attributes that belong in a layer.
+    pub fn xattrs(&self) -> Result<Xattrs, Error> {
+        xattr::of_open(&self.fd)
+            .map_err(|errno| Error::io("read the attributes of", &self.path, errno))
+    }
+
+    /// The attributes of a name in it that belong in a layer.
+    pub fn xattrs_of(&self, name: &[u8], kind: FileKind) -> Result<Xattrs, Error> {
+        let entry = Entry { dir: Holder::Root(self.fd.as_fd()), name };
+        xattr::of_entry(&entry, kind)
+            .map_err(|errno| self.failed("read the attributes of", name, errno))
+    }
+
+    /// Opens a name in it for reading; only a regular file.
+    pub fn open_file(&self, name: &[u8]) -> Result<File, Error> {
+        let failed = |errno| self.failed("open", name, errno);
+        let fd = open_at(self.fd.as_fd(), name, OFlags::RDONLY).map_err(failed)?;
+        if Metadata::at(&fd, "").map_err(failed)?.is_file() {
+            return Ok(File::from(fd));
+        }
+        Err(Error::WrongKind { path: self.path.child(name)?, expected: "regular file" })
+    }
+
+    /// What a link in it says.
+    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Error> {
+        rustix::fs::readlinkat(&self.fd, name, Vec::new())
+            .map(std::ffi::CString::into_bytes)
+            .map_err(|errno| self.failed("read the link", name, errno))
+    }
+
+    /// The path of a name in it.
+    pub fn child(&self, name: &[u8]) -> Result<RootPath, Error> {
+        self.path.child(name)
+    }
+
+    fn failed(&self, action: &'static str, name: &[u8], errno: Errno) -> Error {
+        match self.path.child(name) {
+            Ok(path) => Error::io(action, &path, errno),
+            Err(error) => error,
+        }
+    }
+}
+
+impl AsFd for OpenDirectory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What is done with each directory of a walk. Called from several threads, but for one directory
+/// from one thread only, in the order `open`, `entry`…, `close`.
+pub trait VisitDirectories: Sync {
+    /// What is gathered of one directory.
+    type Directory;
+    /// Why a visit fails, which ends the walk.
+    type Error: From<Error> + Send;
+
+    /// A directory is about to be listed.
+    fn open(&self, directory: &OpenDirectory) -> Result<Self::Directory, Self::Error>;
+
+    /// One name in it. `Flow` matters for directories only.
+    fn entry(
+        &self,
+        directory: &OpenDirectory,
+        gathered: &mut Self::Directory,
+        name: &[u8],
+        metadata: &Metadata,
+    ) -> Result<Flow, Self::Error>;
+
+    /// All names were given.
+    fn close(
+        &self,
+        directory: &OpenDirectory,
+        gathered: Self::Directory,
+    ) -> Result<(), Self::Error>;
+}
+
+/// Visits the directory `start` and all directories below it, by several threads.
+pub fn walk_directories<V: VisitDirectories>(
+    root: &RootDir,
+    start: &RootPath,
+    options: &WalkOptions<'_>,
+    visitor: &V,
+) -> Result<(), V::Error> {
+    let queue = Queue::new(start.clone());
+    let mount = root.metadata(start).map_err(V::Error::from)?;
+    let work = || {
+        while let Some(path) = queue.take() {
+            let found = visit_one(root, path, &mount, options.protected, visitor);
+            queue.done(found);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..options.threads.max(1) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    queue.finish()
+}
+
+/// Lists one directory; returns those to be listed after it.
+fn visit_one<V: VisitDirectories>(
+    root: &RootDir,
+    path: RootPath,
+    mount: &Metadata,
+    protected: &Protected,
+    visitor: &V,
+) -> Result<Vec<RootPath>, V::Error> {
+    let Some(directory) = open_walked(root, path, mount)? else { return Ok(Vec::new()) };
+    let mut gathered = visitor.open(&directory)?;
+    let mut below = Vec::new();
+    // Most directories hold nothing protected: asked once for the directory, not for every name.
+    let guarded = protected.holds_below(&directory.path);
+    list(&directory.fd, |Listed { name, kind: _ }| -> Result<bool, Failure<V::Error>> {
+        if guarded && protected.covers(&directory.path.child(name)?) {
+            return Ok(true);
+        }
+        let metadata = match Metadata::at(&directory.fd, name) {
+            Ok(metadata) => metadata,
+            // Gone since it was listed.
+            Err(Errno::NOENT) => return Ok(true),
+            Err(errno) => return Err(directory.failed("stat", name, errno).into()),
+        };
+        let flow =
+            visitor.entry(&directory, &mut gathered, name, &metadata).map_err(Failure::Visitor)?;
+        if flow == Flow::Continue && metadata.is_dir() && same_mount(mount, &metadata) {
+            below.push(directory.path.child(name)?);
+        }
+        Ok(true)
+    })
+    .map_err(|failure| match failure {
+        Failure::Errno(errno) => Error::io("list", &directory.path, errno).into(),
+        Failure::Root(error) => error.into(),
+        Failure::Visitor(error) => error,
+    })?;
+    visitor.close(&directory, gathered)?;
+    Ok(below)
+}
+
+/// Why listing one directory ended early.
+enum Failure<E> {
+    Errno(Errno),
+    Root(Error),
+    Visitor(E),
+}
+
+impl<E> From<Errno> for Failure<E> {
+    fn from(errno: Errno) -> Failure<E> {
+        Failure::Errno(errno)
+    }
+}
+
+impl<E> From<Error> for Failure<E> {
+    fn from(error: Error) -> Failure<E> {
+        Failure::Root(error)
+    }
+}
+
+fn same_mount(a: &Metadata, b: &Metadata) -> bool {
+    a.mount_id == b.mount_id && (a.mount_id.is_some() || a.dev == b.dev)
+}
+
+/// Opens a directory that was listed before; `None` if it is gone or no longer what it was.
+fn open_walked(
+    root: &RootDir,
+    path: RootPath,
+    mount: &Metadata,
+) -> Result<Option<OpenDirectory>, Error> {
+    let fd = match root.open_directory(&path) {
+        Ok(fd) => fd,
+        Err(error) if error.is_not_found() || error.is_not_a_directory() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let metadata = Metadata::at(&fd, "").map_err(|errno| Error::io("stat", &path, errno))?;
+    Ok(same_mount(mount, &metadata).then_some(OpenDirectory { path, fd, metadata }))
+}
+
+/// Directories to be listed. Taken from the end, so that it stays short in deep trees.
+struct Queue<E> {
+    state: Mutex<QueueState<E>>,
+    changed: Condvar,
+}
+
+struct QueueState<E> {
+    waiting: Vec<RootPath>,
+    active: usize,
+    failure: Option<E>,
+}
+
+impl<E> Queue<E> {
+    fn new(start: RootPath) -> Queue<E> {
+        let state = QueueState { waiting: vec![start], active: 0, failure: None };
+        Queue { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next directory; `None` when all are done or one failed.
+    fn take(&self) -> Option<RootPath> {
+        let mut state = self.lock();
+        loop {
+            if state.failure.is_some() {
+                return None;
+            }
+            if let Some(path) = state.waiting.pop() {
+                state.active += 1;
+                return Some(path);
+            }
+            if state.active == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self, found: Result<Vec<RootPath>, E>) {
+        let mut state = self.lock();
+        state.active -= 1;
+        match found {
+            Ok(below) => state.waiting.extend(below),
+            Err(error) => drop(state.failure.get_or_insert(error)),
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn finish(self) -> Result<(), E> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.failure.map_or(Ok(()), Err)
+    }
+}
+
 /// Visits everything below the directory `start` (not itself), following no link.
 pub fn walk<E: From<Error> + Send>(
     root: &RootDir,
     start: &RootPath,
     options: &WalkOptions<'_>,
-    visit: &(dyn Fn(&WalkEntry<'_>) -> std::result::Result<Flow, E> + Sync),
-) -> std::result::Result<(), E> {
-    todo!()
+    visit: &(dyn Fn(&WalkEntry<'_>) -> Result<Flow, E> + Sync),
+) -> Result<(), E> {
+    match options.order {
+        Order::Any => walk_directories(root, start, options, &ByEntry { visit }),
+        Order::Sorted => walk_sorted(root, start, options.protected, visit),
+    }
+}
+
+struct ByEntry<'v, E> {
+    visit: &'v (dyn Fn(&WalkEntry<'_>) -> Result<Flow, E> + Sync),
+}
+
+impl<E: From<Error> + Send> VisitDirectories for ByEntry<'_, E> {
+    type Directory = ();
+    type Error = E;
+
+    fn open(&self, _: &OpenDirectory) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn entry(
+        &self,
+        directory: &OpenDirectory,
+        (): &mut (),
+        name: &[u8],
+        metadata: &Metadata,
+    ) -> Result<Flow, E> {
+        (self.visit)(&WalkEntry { path: &directory.child(name)?, metadata })
+    }
+
+    fn close(&self, _: &OpenDirectory, (): ()) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+fn walk_sorted<E: From<Error>>(
+    root: &RootDir,
+    start: &RootPath,
+    protected: &Protected,
+    visit: &(dyn Fn(&WalkEntry<'_>) -> Result<Flow, E> + Sync),
+) -> Result<(), E> {
+    let mount = root.metadata(start)?;
+    let listing = |path: &RootPath| -> Result<std::vec::IntoIter<(RootPath, Metadata)>, E> {
+        let mut entries = Vec::new();
+        if let Some(directory) = open_walked(root, path.clone(), &mount)? {
+            list(&directory.fd, |Listed { name, kind: _ }| -> Result<bool, Failure<E>> {
+                let path = directory.path.child(name)?;
+                match Metadata::at(&directory.fd, name) {
+                    _ if protected.covers(&path) => {}
+                    Ok(metadata) => entries.push((path, metadata)),
+                    Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(Error::io("stat", &path, errno).into()),
+                }
+                Ok(true)
+            })
+            .map_err(|failure| match failure {
+                Failure::Errno(errno) => Error::io("list", path, errno).into(),
+                Failure::Root(error) => error.into(),
+                Failure::Visitor(error) => error,
+            })?;
+        }
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(entries.into_iter())
+    };
+    let mut levels = vec![listing(start)?];
+    while let Some(level) = levels.last_mut() {
+        let Some((path, metadata)) = level.next() else {
+            levels.pop();
+            continue;
+        };
+        let flow = visit(&WalkEntry { path: &path, metadata: &metadata })?;
+        if flow == Flow::Continue && metadata.is_dir() && same_mount(&mount, &metadata) {
+            levels.push(listing(&path)?);
+        }
+    }
+    Ok(())
 }

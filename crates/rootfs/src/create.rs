@@ -1,0 +1,116 @@
+//! Making, renaming and removing single names of a root.
+//!
+//! Modes are exact: neither the umask nor a directory's setgid bit has a say, because layers must
+//! not depend on either.
+
+use std::fs::File;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::dir::RootDir;
+use crate::error::Error;
+use crate::metadata::{FileKind, Metadata};
+use crate::path::RootPath;
+use crate::resolve::{Last, Missing};
+
+impl RootDir {
+    /// Makes a directory. Something there already, be it a directory, is an error.
+    pub fn create_dir(&self, path: &RootPath, mode: u32) -> Result<(), Error> {
+        let entry = self.named_entry("create the directory", path)?;
+        rustix::fs::mkdirat(&entry.dir, entry.name, Mode::from_raw_mode(mode & 0o1777))
+            .map_err(|errno| Error::io("create the directory", path, errno))?;
+        self.correct_mode(path, mode)
+    }
+
+    /// Makes the missing directories of `path`, following links inside the root on the way.
+    /// Returns those it made, resolved, from the top down.
+    pub fn create_dir_all(&self, path: &RootPath, mode: u32) -> Result<Vec<RootPath>, Error> {
+        let (resolved, existing) = self.follow(path, Last::Follow, Missing::Keep)?;
+        let missing: Vec<RootPath> = resolved.ancestors().skip(existing + 1).collect();
+        if missing.is_empty() && !self.metadata(&resolved)?.is_dir() {
+            return Err(Error::io("create the directory", path, Errno::NOTDIR));
+        }
+        for directory in &missing {
+            self.create_dir(directory, mode)?;
+        }
+        Ok(missing)
+    }
+
+    /// Makes an empty regular file, open for reading and writing. Something there already, be it
+    /// a dangling link, is an error.
+    pub fn create_file(&self, path: &RootPath, mode: u32) -> Result<File, Error> {
+        let failed = |errno| Error::io("create", path, errno);
+        let entry = self.named_entry("create", path)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let wanted = Mode::from_raw_mode(mode & 0o7777);
+        let fd = rustix::fs::openat(&entry.dir, entry.name, flags, wanted).map_err(failed)?;
+        if Metadata::at(&fd, "").map_err(failed)?.mode != mode & 0o7777 {
+            rustix::fs::fchmod(&fd, wanted).map_err(failed)?;
+        }
+        Ok(File::from(fd))
+    }
+
+    /// Makes a link that says `target`, whatever is or is not there.
+    pub fn symlink(&self, path: &RootPath, target: &[u8]) -> Result<(), Error> {
+        let entry = self.named_entry("create the link", path)?;
+        rustix::fs::symlinkat(target, &entry.dir, entry.name)
+            .map_err(|errno| Error::io("create the link", path, errno))
+    }
+
+    /// Gives the file `old` the additional name `new`. A symbolic link is linked itself.
+    pub fn hard_link(&self, old: &RootPath, new: &RootPath) -> Result<(), Error> {
+        let from = self.named_entry("link to", old)?;
+        let to = self.named_entry("create the hard link", new)?;
+        rustix::fs::linkat(&from.dir, from.name, &to.dir, to.name, AtFlags::empty())
+            .map_err(|errno| Error::io("create the hard link", new, errno))
+    }
+
+    /// Makes a FIFO, a socket or a device node.
+    pub fn mknod(
+        &self,
+        path: &RootPath,
+        kind: FileKind,
+        mode: u32,
+        rdev: (u32, u32),
+    ) -> Result<(), Error> {
+        let device = match kind {
+            FileKind::BlockDevice | FileKind::CharDevice => rustix::fs::makedev(rdev.0, rdev.1),
+            FileKind::Fifo | FileKind::Socket => 0,
+            FileKind::File | FileKind::Directory | FileKind::Symlink => {
+                return Err(Error::io("create the node", path, Errno::INVAL));
+            }
+        };
+        let entry = self.named_entry("create the node", path)?;
+        let wanted = Mode::from_raw_mode(mode & 0o7777);
+        rustix::fs::mknodat(&entry.dir, entry.name, kind.to_type(), wanted, device)
+            .map_err(|errno| Error::io("create the node", path, errno))?;
+        self.correct_mode(path, mode)
+    }
+
+    /// Removes a file of any kind or an empty directory.
+    pub fn remove(&self, path: &RootPath) -> Result<(), Error> {
+        let entry = self.named_entry("remove", path)?;
+        match rustix::fs::unlinkat(&entry.dir, entry.name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => rustix::fs::unlinkat(&entry.dir, entry.name, AtFlags::REMOVEDIR),
+            answer => answer,
+        }
+        .map_err(|errno| Error::io("remove", path, errno))
+    }
+
+    /// Gives `old` the name `new`, replacing what the kernel lets it replace.
+    pub fn rename(&self, old: &RootPath, new: &RootPath) -> Result<(), Error> {
+        let from = self.named_entry("rename", old)?;
+        let to = self.named_entry("rename to", new)?;
+        rustix::fs::renameat(&from.dir, from.name, &to.dir, to.name)
+            .map_err(|errno| Error::io("rename", old, errno))
+    }
+
+    fn correct_mode(&self, path: &RootPath, mode: u32) -> Result<(), Error> {
+        if self.metadata(path)?.mode == mode & 0o7777 {
+            return Ok(());
+        }
+        self.set_mode(path, mode)
+    }
+}
