@@ -1,1 +1,22 @@
-//! Local content-addressed blobs.
+//! What a build keeps on disk: blobs by digest, OCI layouts, docker archives, output files.
+//!
+//! Responsible for that nothing is visible before it is whole and verified, whatever dies when.
+//! *Does not* speak to registries, and knows no roots: its paths are the host's.
+//!
+//! Read [`BlobStore`] first; the outputs ([`OciLayout`], [`DockerArchive`]) copy out of it.
+#![forbid(unsafe_code)]
+mod error;
+
+mod blob;
+mod docker;
+mod layout;
+mod lock;
+mod output;
+mod verified;
+
+pub use blob::{BlobStore, BlobWriter};
+pub use docker::DockerArchive;
+pub use error::{Error, Result};
+pub use layout::OciLayout;
+pub use lock::StoreLock;
+pub use output::write_output;

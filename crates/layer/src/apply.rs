@@ -1,0 +1,61 @@
+//! Applies a layer to a root.
+#![allow(clippy::todo, unused_variables)]
+use std::io::Read;
+
+use oci::DiffId;
+use rootfs::{Protected, RootDir};
+
+use crate::error::Result;
+use crate::limits::Limits;
+use crate::stop::StopCheck;
+
+/// Which owners the root can hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// All: they are set as the archive says.
+    #[default]
+    Keep,
+    /// Only this user and group, as in a user namespace without a range of ids: every file has
+    /// them already, and an entry of another owner is an error.
+    One(u32, u32),
+}
+
+/// How a layer is applied.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyOptions {
+    /// What the archive may ask for at most.
+    pub limits: Limits,
+    /// Which owners the root can hold.
+    pub owners: Owners,
+    /// What must not be touched: entries there are left out.
+    pub protected: Protected,
+    /// What the uncompressed archive must be.
+    pub expected: Option<DiffId>,
+}
+
+/// What applying a layer did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The digest of the uncompressed archive, read to its very end.
+    pub diff_id: DiffId,
+    /// The number of its bytes.
+    pub uncompressed_size: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// How many of them lie in protected places and were left out.
+    pub protected: u64,
+    /// What could not be done and does not make the root wrong for most uses, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Applies the layer in `reader` (tar, plain or compressed with gzip or zstd) to `root`.
+///
+/// After an error the root is in between: it must not be used.
+pub fn apply<R: Read + Send>(
+    root: &RootDir,
+    reader: R,
+    options: &ApplyOptions,
+    stop: &dyn StopCheck,
+) -> Result<Applied> {
+    todo!()
+}
