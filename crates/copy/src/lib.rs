@@ -1,1 +1,30 @@
-//! COPY and ADD.
+//! COPY and ADD: files from one tree into another, by BuildKit's rules.
+//!
+//! Responsible for which files a source names, where they land, what they replace and which
+//! owner, mode and times they get; the answer is the exact list of changes a layer is written
+//! from. Does not download, does not parse Dockerfiles, and knows no image formats but the
+//! archives that ADD unpacks (through `layer`). Read [`CopyRequest`] first, then [`copy`].
+//!
+//! Nothing outside the two roots is ever read or written: every path is resolved inside its root,
+//! link by link, and every file operation goes through [`rootfs::RootDir`].
+
+#![forbid(unsafe_code)]
+
+mod archive;
+mod destination;
+mod error;
+mod file;
+mod mode;
+mod owner;
+mod request;
+mod resolve;
+mod source;
+mod tree;
+
+pub use error::Error;
+pub use mode::ModeChange;
+pub use owner::{Owner, Ownership};
+pub use request::{Copied, CopyRequest, Instruction, Item, Origin, Tree, copy};
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

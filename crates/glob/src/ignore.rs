@@ -137,6 +137,17 @@ impl IgnoreFile {
         exceptions.any(|rule| rule.matcher.may_match_below(&inside))
     }
 
+    /// The same question for patterns that say what is wanted, not what is excluded: whether a
+    /// walk has to look inside the directory `path` for something that matches.
+    pub fn may_exclude_below(&self, verdict: &Verdict, path: &[u8]) -> bool {
+        if verdict.excluded {
+            return true;
+        }
+        let inside = [path, b"/"].concat();
+        let mut rules = self.rules.iter().filter(|rule| !rule.exception);
+        verdict.hits.is_some() || rules.any(|rule| rule.matcher.may_match_below(&inside))
+    }
+
     /// Whether a single path is excluded, by its own name or that of a directory above it.
     pub fn excludes(&self, path: &[u8]) -> bool {
         let slashes = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/');
