@@ -121,7 +121,7 @@ fn is_same(
     match metadata.kind {
         FileKind::File => {
             let (a, b) = (source.open_file(from)?, root.open_file(to)?);
-            let same = same_content(a, b);
+            let same = same_content(&a, &b);
             same.map_err(|source| Error::Content { path: from.clone(), source })
         }
         FileKind::Symlink => Ok(root.read_link(to)? == source.read_link(from)?),
@@ -129,19 +129,18 @@ fn is_same(
     }
 }
 
-fn same_content(mut a: File, mut b: File) -> std::io::Result<bool> {
+fn same_content(a: &File, b: &File) -> std::io::Result<bool> {
     const BLOCK: usize = 64 * 1024;
-    let mut blocks = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
+    let mut blocks = [Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK)];
     loop {
-        blocks.0.clear();
-        blocks.1.clear();
-        let limit = BLOCK as u64;
-        a.by_ref().take(limit).read_to_end(&mut blocks.0)?;
-        b.by_ref().take(limit).read_to_end(&mut blocks.1)?;
-        if blocks.0 != blocks.1 {
+        for (file, block) in [a, b].into_iter().zip(&mut blocks) {
+            block.clear();
+            file.take(BLOCK as u64).read_to_end(block)?;
+        }
+        if blocks[0] != blocks[1] {
             return Ok(false);
         }
-        if blocks.0.is_empty() {
+        if blocks[0].is_empty() {
             return Ok(true);
         }
     }

@@ -156,7 +156,7 @@ impl What {
 
     fn bits(self, who: Who, now: u32, executable: bool) -> u32 {
         match self {
-            Self::CopyOf(shift) => ((now >> shift) & 0o7) * 0o111 & who.mask(),
+            Self::CopyOf(shift) => (((now >> shift) & 0o7) * 0o111) & who.mask(),
             Self::Letters { mut bits, conditional_execute, set_id, sticky } => {
                 if conditional_execute && executable {
                     bits |= 0o111;
@@ -183,7 +183,7 @@ impl Action {
             Operator::Set => {
                 let everyone = self.who == Who { user: true, group: true, other: true };
                 let sticky = if everyone { STICKY } else { 0 };
-                now & !(self.who.mask() | self.who.set_id() | sticky) | bits
+                (now & !(self.who.mask() | self.who.set_id() | sticky)) | bits
             }
         }
     }

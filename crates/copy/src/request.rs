@@ -1,5 +1,7 @@
 //! [`CopyRequest`]: one COPY or ADD instruction, and how it is carried out.
 
+use std::rc::Rc;
+
 use glob::IgnoreFile;
 use rootfs::{ChangeSet, Metadata, Protected, RootDir, RootPath};
 
@@ -205,9 +207,9 @@ enum Selected<'a> {
     /// A file or the contents of a directory, with the patterns of `--parents`.
     Tree {
         tree: &'a Tree<'a>,
-        found: Found,
+        found: Box<Found>,
         unpack: bool,
-        include: Option<IgnoreFile>,
+        include: Option<Rc<IgnoreFile>>,
     },
     Inline {
         name: &'a [u8],
@@ -240,7 +242,7 @@ impl<'a> Copying<'a> {
             self.rules.check_stop()?;
             match source {
                 Selected::Tree { tree, found, unpack, include } => {
-                    self.copy_found(tree, found, *unpack, include.as_ref())?;
+                    self.copy_found(tree, found, *unpack, include.as_deref())?;
                 }
                 Selected::Inline { name, content } => {
                     let to = self.target(name, false)?;
@@ -261,7 +263,7 @@ impl<'a> Copying<'a> {
                 selected.push(Selected::Inline { name, content });
             }
             Item::Exact { tree, path, unpack } => {
-                let found = View::new(tree).literal(path)?;
+                let found = Box::new(View::new(tree).literal(path)?);
                 selected.push(Selected::Tree { tree, found, unpack, include: None });
             }
             Item::Path { tree, path, unpack } if self.request.parents => {
@@ -269,6 +271,7 @@ impl<'a> Copying<'a> {
             }
             Item::Path { tree, path, unpack } => {
                 for found in View::new(tree).expand(path)? {
+                    let found = Box::new(found);
                     selected.push(Selected::Tree { tree, found, unpack, include: None });
                 }
             }
@@ -296,7 +299,7 @@ impl<'a> Copying<'a> {
         } else {
             let pattern = IgnoreFile::from_patterns([kept.relative()]);
             let text = kept.relative().escape_ascii().to_string();
-            Some(pattern.map_err(|source| Error::Pattern { text, source })?)
+            Some(Rc::new(pattern.map_err(|source| Error::Pattern { text, source })?))
         };
         let view = View::new(tree);
         let bases = view.expand(base)?;
@@ -306,7 +309,8 @@ impl<'a> Copying<'a> {
             }
         }
         for found in bases {
-            selected.push(Selected::Tree { tree, found, unpack, include: include.clone() });
+            let (found, include) = (Box::new(found), include.clone());
+            selected.push(Selected::Tree { tree, found, unpack, include });
         }
         Ok(())
     }
