@@ -89,7 +89,7 @@ impl Protected {
 
 fn read_mounts() -> std::io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let fd = rustix::fs::open("/proc/self/mountinfo", flags, Mode::empty())?;
+    let fd = rustix::fs::open("/proc/thread-self/mountinfo", flags, Mode::empty())?;
     let mut text = Vec::new();
     std::fs::File::from(fd).read_to_end(&mut text)?;
     Ok(text)

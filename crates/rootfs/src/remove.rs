@@ -25,7 +25,7 @@ const MAX_NAMES: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
     /// What is still there: protected paths and mount points. The directories above them are
-    /// there too, but not listed.
+    /// there too, but not listed. Ordered by path.
     pub stayed: Vec<RootPath>,
 }
 
@@ -94,6 +94,7 @@ impl RootDir {
             removal: Removal::default(),
         };
         sweep.run()?;
+        sweep.removal.stayed.sort();
         Ok(sweep.removal)
     }
 }
