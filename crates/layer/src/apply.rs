@@ -1,12 +1,16 @@
-//! Applies a layer to a root.
-#![allow(clippy::todo, unused_variables)]
+//! Applies a layer to a root: base layers, cached layers, and the images of `COPY --from`.
 use std::io::Read;
 
 use oci::DiffId;
-use rootfs::{Protected, RootDir};
+use rootfs::{Protected, RootDir, RootPath};
 
-use crate::error::Result;
+use crate::archive::Archive;
+use crate::decode::Accepted;
+use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::made::Made;
+use crate::pipe::with_stream;
+use crate::place::{Meaning, Placer, Terms};
 use crate::stop::StopCheck;
 
 /// Which owners the root can hold.
@@ -50,12 +54,35 @@ pub struct Applied {
 
 /// Applies the layer in `reader` (tar, plain or compressed with gzip or zstd) to `root`.
 ///
-/// After an error the root is in between: it must not be used.
+/// The stream is read to its end. After an error the root is in between: it must not be used.
 pub fn apply<R: Read + Send>(
     root: &RootDir,
     reader: R,
     options: &ApplyOptions,
     stop: &dyn StopCheck,
 ) -> Result<Applied> {
-    todo!()
+    let terms = Terms {
+        root,
+        dest: RootPath::root(),
+        limits: &options.limits,
+        owners: options.owners,
+        owner: None,
+        protected: &options.protected,
+        stop,
+    };
+    let mut placer = Placer::new(terms, Meaning::Layer(Made::default()))?;
+    let limits = &options.limits;
+    let ((), stream) = with_stream(reader, Accepted::Layer, limits, |pipe| {
+        placer.run(&mut Archive::new(pipe, limits))
+    })?;
+    if let Some(expected) = options.expected.as_ref().filter(|id| **id != stream.diff_id) {
+        return Err(Error::DiffId { expected: expected.clone(), found: stream.diff_id });
+    }
+    Ok(Applied {
+        diff_id: stream.diff_id,
+        uncompressed_size: stream.size,
+        entries: placer.entries,
+        protected: placer.protected,
+        warnings: placer.warnings,
+    })
 }

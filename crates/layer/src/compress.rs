@@ -225,10 +225,10 @@ impl<W: Write> Encoder<W> {
                     let member = member(single, *level, &self.block)?;
                     sink.write_all(&member).map_err(Error::Sink)?;
                 } else {
-                    if pool.is_full() {
-                        if let Some(member) = pool.next_member()? {
-                            sink.write_all(&member).map_err(Error::Sink)?;
-                        }
+                    if pool.is_full()
+                        && let Some(member) = pool.next_member()?
+                    {
+                        sink.write_all(&member).map_err(Error::Sink)?;
                     }
                     let empty = pool.spare.pop().unwrap_or_default();
                     pool.submit(std::mem::replace(&mut self.block, empty), *level)?;

@@ -30,15 +30,3 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     pub(crate) xattrs: Xattrs,
 }
-
-/// Whether an extended attribute belongs to the image.
-///
-/// The others belong to the machine that wrote or reads it: security labels and measurements of
-/// the host, and what overlay file systems keep for themselves.
-pub(crate) fn xattr_travels(name: &[u8]) -> bool {
-    let overlay = name.starts_with(b"user.overlay.") || name.starts_with(b"user.fuseoverlayfs.");
-    name == b"security.capability"
-        || name == b"system.posix_acl_access"
-        || name == b"system.posix_acl_default"
-        || (name.starts_with(b"user.") && !overlay)
-}

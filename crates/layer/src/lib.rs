@@ -7,7 +7,6 @@
 //!
 //! Read [`write()`] and [`apply()`] first; `archive.rs` is the tar reader below the latter.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
 mod error;
 mod limits;
@@ -25,6 +24,12 @@ mod compress;
 mod decode;
 
 mod apply;
+mod create;
+mod hide;
+mod made;
+mod parents;
+mod pipe;
+mod place;
 mod unpack;
 mod whiteout;
 mod write;

@@ -1,13 +1,16 @@
 //! Unpacks an archive below a directory: `ADD` of archives, and contexts that are archives.
-#![allow(clippy::todo, unused_variables)]
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 use oci::DiffId;
 use rootfs::{ChangeSet, Protected, RootDir, RootPath};
 
 use crate::apply::Owners;
+use crate::archive::Archive;
+use crate::decode::{Accepted, decoder};
 use crate::error::Result;
 use crate::limits::Limits;
+use crate::pipe::with_stream;
+use crate::place::{Meaning, Placer, Terms};
 use crate::stop::StopCheck;
 
 /// How an archive is unpacked.
@@ -46,11 +49,37 @@ pub fn unpack<R: Read + Send>(
     options: &UnpackOptions,
     stop: &dyn StopCheck,
 ) -> Result<Unpacked> {
-    todo!()
+    let terms = Terms {
+        root,
+        dest: dest.clone(),
+        limits: &options.limits,
+        owners: options.owners,
+        owner: options.owner,
+        protected: &options.protected,
+        stop,
+    };
+    let mut placer = Placer::new(terms, Meaning::Files(ChangeSet::new()))?;
+    let limits = &options.limits;
+    let ((), stream) = with_stream(reader, Accepted::Any, limits, |pipe| {
+        placer.run(&mut Archive::new(pipe, limits))
+    })?;
+    let changes = match placer.meaning {
+        Meaning::Files(changes) => changes,
+        Meaning::Layer(_) => ChangeSet::new(),
+    };
+    Ok(Unpacked {
+        changes,
+        diff_id: stream.diff_id,
+        entries: placer.entries,
+        warnings: placer.warnings,
+    })
 }
 
 /// Whether `reader` holds an archive that `ADD` unpacks: one whose first header, after at most one
 /// decompression, reads as that of a tar. Anything else is copied as the file it is.
 pub fn is_archive<R: Read + Send>(reader: R) -> bool {
-    todo!()
+    let limits = Limits::default();
+    let Ok(decoder) = decoder(reader, Accepted::Any, &limits) else { return false };
+    let mut archive = Archive::new(BufReader::new(decoder), &limits);
+    matches!(archive.next_entry(), Ok(Some(_)))
 }

@@ -220,10 +220,10 @@ impl<W: Write> LayerWriter<'_, W> {
             return Ok((self.root.clone(), RootPath::root()));
         };
         let name = RootPath::new(name).map_err(|source| failed("name", path, source))?;
-        if let Some((open, directory)) = &self.directory {
-            if *open == parent {
-                return Ok((directory.clone(), name));
-            }
+        if let Some((open, directory)) = &self.directory
+            && *open == parent
+        {
+            return Ok((directory.clone(), name));
         }
         let directory = self.root.subdir(&parent);
         let directory =

@@ -9,6 +9,7 @@
 pub mod base_image;
 pub mod fault;
 pub mod registry;
+pub mod tar_builder;
 pub mod tree;
 
 use std::os::unix::fs::PermissionsExt;
