@@ -18,7 +18,7 @@ pub enum Error {
         object: String,
         /// Why it failed.
         #[source]
-        cause: Cause,
+        cause: Box<Cause>,
     },
     /// The client could not be made.
     #[error("cannot set up the client of the registry `{registry}`")]
@@ -74,6 +74,14 @@ pub enum Cause {
         /// What came, at least.
         found: u64,
     },
+    /// The content ended early.
+    #[error("the content ended after {received} of {expected} bytes")]
+    Truncated {
+        /// What the descriptor says.
+        expected: u64,
+        /// What came.
+        received: u64,
+    },
     /// The answer breaks the protocol.
     #[error("{0}")]
     Protocol(String),
@@ -105,18 +113,22 @@ impl Error {
 
     /// Whether the registry says that the object is not there.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Failed { cause: Cause::Status { status: 404, .. }, .. })
+        self.cause().is_some_and(|cause| cause.status() == Some(404))
     }
 
     /// Whether the registry refuses access.
     pub fn is_denied(&self) -> bool {
-        matches!(
-            self,
-            Self::Failed {
-                cause: Cause::Status { status: 401 | 403, .. } | Cause::Unauthorized { .. },
-                ..
-            }
-        )
+        self.cause().is_some_and(|cause| {
+            matches!(cause, Cause::Unauthorized { .. }) || matches!(cause.status(), Some(401 | 403))
+        })
+    }
+
+    /// Why an operation on an object failed.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Failed { cause, .. } => Some(cause),
+            Self::Setup { .. } => None,
+        }
     }
 }
 
@@ -125,6 +137,7 @@ impl Retryable for Cause {
         match self {
             Self::Transport(error) => error.is_transient(),
             Self::Status { transient, .. } => *transient,
+            Self::Truncated { .. } => true,
             Self::Unauthorized { .. }
             | Self::Digest { .. }
             | Self::Size { .. }
@@ -139,5 +152,36 @@ impl Retryable for Cause {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.is_silence())
+    }
+}
+
+impl Cause {
+    /// The status of the registry's answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The registry's code for the error.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Status { code, .. } => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Names what was tried, and on what.
+    pub(crate) fn while_trying(
+        self,
+        action: &'static str,
+        object: &dyn std::fmt::Display,
+    ) -> Error {
+        Error::Failed { action, object: object.to_string(), cause: Box::new(self) }
     }
 }

@@ -11,11 +11,18 @@
 #![forbid(unsafe_code)]
 
 mod client;
-mod error;
+mod manifest;
 mod options;
-mod progress;
+mod publish;
 mod pull;
+mod push;
 mod source;
+
+mod auth;
+mod endpoint;
+mod error;
+mod progress;
+mod verify;
 
 pub use client::{Client, Resolved};
 pub use error::{Cause, Error};

@@ -94,6 +94,10 @@ impl Retryable for Error {
     fn retry_after(&self) -> Option<Duration> {
         None
     }
+
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent { .. })
+    }
 }
 
 impl Error {

@@ -25,6 +25,7 @@ const EXCERPT_LIMIT: u64 = 64 << 10;
 pub struct Http {
     client: reqwest::Client,
     idle: Duration,
+    answer: Duration,
 }
 
 /// A request.
@@ -108,7 +109,7 @@ impl Http {
             builder = builder.proxy(proxy.no_proxy(except));
         }
         let client = builder.build().map_err(|source| setup("these settings", source))?;
-        Ok(Self { client, idle: settings.idle_timeout })
+        Ok(Self { client, idle: settings.idle_timeout, answer: settings.answer_timeout })
     }
 
     /// Sends one request, follows redirects, and returns the answer whatever its status.
@@ -157,12 +158,13 @@ impl Http {
         }
         let pending = outgoing.send();
         tokio::pin!(pending);
+        let patience = if request.body.is_empty() { self.idle } else { self.answer };
         let answer = loop {
             let seen = activity.count();
-            match timeout(self.idle, &mut pending).await {
+            match timeout(patience, &mut pending).await {
                 Ok(answer) => break answer,
                 Err(_) if activity.count() != seen => {}
-                Err(_) => return Err(Error::Silent { url: shown_url(url), idle: self.idle }),
+                Err(_) => return Err(Error::Silent { url: shown_url(url), idle: patience }),
             }
         };
         match answer {

@@ -2,7 +2,7 @@
 //!
 //! One rule for all: transient failures are tried again with growing, jittered pauses, until
 //! `tries` requests in a row failed without progress, or nothing moved forward for `patience`.
-//! A server's `Retry-After` is obeyed as far as patience reaches; beyond, the failure is final at
+//! Silence is dear, so only `silences` of them are borne. A server's `Retry-After` is obeyed as far as patience reaches; beyond, the failure is final at
 //! once, since sleeping an hour helps nobody.
 
 use std::future::Future;
@@ -20,6 +20,8 @@ pub struct RetryPolicy {
     pub first_pause: Duration,
     /// No pause is longer, unless the server asks for it.
     pub longest_pause: Duration,
+    /// Requests that may end by an idle time-out without progress between them.
+    pub silences: u32,
     /// How long an object may go without progress, pauses and waiting included.
     pub patience: Duration,
     /// Where the jitter starts: parallel clients shall not knock at the same moment.
@@ -32,6 +34,7 @@ impl Default for RetryPolicy {
             tries: 6,
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(8),
+            silences: 3,
             patience: Duration::from_secs(60),
             seed: 0,
         }
@@ -44,6 +47,10 @@ pub trait Retryable {
     fn is_transient(&self) -> bool;
     /// How long the server asked to wait.
     fn retry_after(&self) -> Option<Duration>;
+    /// Whether it cost an idle time-out.
+    fn is_silence(&self) -> bool {
+        false
+    }
 }
 
 impl RetryPolicy {
@@ -53,7 +60,7 @@ impl RetryPolicy {
         for byte in object.bytes() {
             state = mix(state ^ u64::from(byte));
         }
-        Backoff { policy: *self, failures: 0, last_progress: Instant::now(), state }
+        Backoff { policy: *self, failures: 0, silences: 0, last_progress: Instant::now(), state }
     }
 }
 
@@ -62,6 +69,7 @@ impl RetryPolicy {
 pub struct Backoff {
     policy: RetryPolicy,
     failures: u32,
+    silences: u32,
     last_progress: Instant,
     state: u64,
 }
@@ -70,6 +78,7 @@ impl Backoff {
     /// Something moved forward: failures before this moment are forgiven.
     pub fn progress(&mut self) {
         self.failures = 0;
+        self.silences = 0;
         self.last_progress = Instant::now();
     }
 
@@ -97,6 +106,10 @@ impl Backoff {
     /// Counts one failure, waits, and hands it back when no try is left or none would help.
     pub async fn absorb<E: Retryable>(&mut self, error: E) -> Result<(), E> {
         if !error.is_transient() {
+            return Err(error);
+        }
+        self.silences += u32::from(error.is_silence());
+        if self.silences >= self.policy.silences {
             return Err(error);
         }
         match self.pause(error.retry_after()) {

@@ -28,6 +28,8 @@ pub struct Settings {
     /// How long the other side may be silent, or slower than 16 KiB in this time, before the
     /// request counts as failed.
     pub idle_timeout: Duration,
+    /// How long an answer may take once a body was sent: committing a large blob takes its time.
+    pub answer_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -41,7 +43,8 @@ impl Default for Settings {
             identity: None,
             http1_only: false,
             connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(15),
+            answer_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -74,6 +74,10 @@ impl Connection {
 
     /// The next request; `None` when the client has gone.
     pub(super) fn head(&mut self) -> Option<Head> {
+        if self.reader.fill_buf().ok()?.first() == Some(&0x16) {
+            // A TLS greeting: there is no newline to wait for.
+            return None;
+        }
         let mut line = String::new();
         self.reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
         let mut words = line.split_whitespace();

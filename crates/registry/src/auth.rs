@@ -1,0 +1,278 @@
+//! Challenges and tokens: how a registry says what it wants, and anonymous Bearer tokens.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use tokio::time::Instant;
+use transport::{Http, Request, printable};
+use url::{Host, Url};
+
+use crate::error::Cause;
+
+/// No token answer is larger.
+const TOKEN_LIMIT: u64 = 1 << 20;
+/// Registries may leave the lifetime out; the protocol then promises a minute.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+/// No token is kept longer, whatever is said.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Tokens are renewed so long before their end.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// One challenge of `WWW-Authenticate`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Challenge {
+    pub(crate) scheme: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Challenge {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A token and its end.
+#[derive(Clone)]
+pub(crate) struct Token {
+    pub(crate) value: HeaderValue,
+    pub(crate) until: Instant,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// All challenges of an answer; several may share one header.
+pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let texts = headers.get_all(header::WWW_AUTHENTICATE).iter();
+    texts.filter_map(|value| value.to_str().ok()).flat_map(parse).collect()
+}
+
+fn parse(text: &str) -> Vec<Challenge> {
+    let mut challenges: Vec<Challenge> = Vec::new();
+    for item in split_items(text) {
+        let item = item.trim();
+        // `Scheme`, `Scheme key=value`, or a further `key=value`.
+        let (scheme, parameter) = match item.split_once([' ', '\t']) {
+            Some((scheme, rest)) if !scheme.contains('=') => (Some(scheme), rest.trim()),
+            None if !item.contains('=') => (Some(item), ""),
+            _ => (None, item),
+        };
+        if let Some(scheme) = scheme.filter(|scheme| !scheme.is_empty()) {
+            challenges.push(Challenge { scheme: scheme.to_owned(), parameters: Vec::new() });
+        }
+        if let (Some(current), Some((key, value))) =
+            (challenges.last_mut(), parameter.split_once('='))
+        {
+            current.parameters.push((key.trim().to_owned(), unquote(value.trim())));
+        }
+    }
+    challenges
+}
+
+/// Splits at commas outside quotes.
+fn split_items(text: &str) -> Vec<&str> {
+    let (mut quoted, mut escaped, mut start) = (false, false, 0);
+    let mut items = Vec::new();
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                items.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(&text[start..]);
+    items
+}
+
+fn unquote(text: &str) -> String {
+    let Some(inner) = text.strip_prefix('"') else { return text.to_owned() };
+    let inner = inner.strip_suffix('"').unwrap_or(inner);
+    let mut out = String::new();
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        out.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
+    }
+    out
+}
+
+/// Asks the realm of a Bearer challenge for an anonymous token.
+pub(crate) async fn token(
+    http: &Http,
+    registry: &Url,
+    challenges: &[Challenge],
+    scopes: &[String],
+) -> Result<Token, Cause> {
+    let bearer = challenges.iter().find(|c| c.scheme.eq_ignore_ascii_case("bearer"));
+    let Some(bearer) = bearer else {
+        let schemes: Vec<&str> = challenges.iter().map(|c| c.scheme.as_str()).collect();
+        let scheme =
+            if schemes.is_empty() { "no scheme named".to_owned() } else { schemes.join(", ") };
+        return Err(Cause::Unauthorized { scheme: printable(&scheme, 100) });
+    };
+    let realm = realm(registry, bearer)?;
+    let mut url = realm;
+    {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = bearer.parameter("service") {
+            query.append_pair("service", service);
+        }
+        for scope in scopes {
+            query.append_pair("scope", scope);
+        }
+        if let Some(scope) = bearer.parameter("scope").filter(|s| !scopes.iter().any(|o| o == s)) {
+            query.append_pair("scope", scope);
+        }
+    }
+    let response = http.send(&Request::new(Method::GET, url)).await?;
+    let response = crate::endpoint::accept(response).await?;
+    read_token(&response.bytes(TOKEN_LIMIT).await?)
+}
+
+/// The token server's address, if we go there: http or https, no step down from https, and no
+/// private address unless the registry itself has one (a public registry shall not make us ask
+/// the neighbourhood).
+fn realm(registry: &Url, challenge: &Challenge) -> Result<Url, Cause> {
+    let text = challenge.parameter("realm").unwrap_or_default();
+    let refuse = |why: &str| {
+        let realm = printable(text, 200);
+        Err(Cause::Protocol(format!("the registry names the token server `{realm}`, {why}")))
+    };
+    let Ok(url) = Url::parse(text) else { return refuse("which is no address") };
+    match (registry.scheme(), url.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        ("https", "http") => return refuse("which is not https"),
+        _ => return refuse("which is not http"),
+    }
+    if is_private(&url) && !is_private(registry) {
+        return refuse("which is a private address");
+    }
+    Ok(url)
+}
+
+/// Whether the host is written as an address of this machine or of a private network.
+pub(crate) fn is_private(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => {
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified()
+        }
+        Some(Host::Ipv6(ip)) => {
+            let mapped = ip.to_ipv4_mapped();
+            ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || mapped
+                    .is_some_and(|ip| ip.is_private() || ip.is_loopback() || ip.is_link_local())
+        }
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+fn read_token(body: &[u8]) -> Result<Token, Cause> {
+    let wrong = |what: &str| Cause::Protocol(format!("the token server's answer {what}"));
+    let json: serde_json::Value = serde_json::from_slice(body).map_err(|_| wrong("is not JSON"))?;
+    let text = ["token", "access_token"].iter().find_map(|key| json[*key].as_str());
+    let text = text.filter(|text| !text.is_empty()).ok_or_else(|| wrong("holds no token"))?;
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong("holds a token that is no header text"));
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {text}"))
+        .map_err(|_| wrong("holds a token that is no header text"))?;
+    value.set_sensitive(true);
+    let lifetime = json["expires_in"].as_u64().map_or(DEFAULT_LIFETIME, Duration::from_secs);
+    let lifetime = lifetime.clamp(DEFAULT_LIFETIME, LONGEST_LIFETIME).saturating_sub(MARGIN);
+    Ok(Token { value, until: Instant::now() + lifetime })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(text: &str) -> String {
+        let shown = parse(text).into_iter().map(|challenge| {
+            let parameters: Vec<String> =
+                challenge.parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("{}[{}]", challenge.scheme, parameters.join(" "))
+        });
+        shown.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn challenge_headers() {
+        let check = |text: &str, expected: &str| assert_eq!(show(text), expected, "{text}");
+        check(
+            r#"Bearer realm="https://a/t",service="s",scope="repository:x:pull,push""#,
+            "Bearer[realm=https://a/t service=s scope=repository:x:pull,push]",
+        );
+        check(r#"Negotiate, Bearer realm="https://a""#, "Negotiate[] Bearer[realm=https://a]");
+        check(r#"Basic realm=x, Bearer realm="a\"b""#, "Basic[realm=x] Bearer[realm=a\"b]");
+        check("Negotiate abc==", "Negotiate[abc==]");
+        check("", "");
+        check(r#"Bearer realm="unclosed"#, "Bearer[realm=unclosed]");
+        check("=,=,,", "");
+    }
+
+    #[test]
+    fn realms() {
+        let check = |registry: &str, text: &str, expected: &str| {
+            let parameters = vec![("realm".to_owned(), text.to_owned())];
+            let challenge = Challenge { scheme: "Bearer".to_owned(), parameters };
+            let registry = Url::parse(registry).expect("an address");
+            let got = match realm(&registry, &challenge) {
+                Ok(url) => url.to_string(),
+                Err(cause) => cause.to_string(),
+            };
+            let expected = expected.replace('@', "the registry names the token server");
+            assert_eq!(got, expected);
+        };
+        check("https://r", "https://auth.r/t", "https://auth.r/t");
+        check("http://127.0.0.1:5", "http://127.0.0.1:6/t", "http://127.0.0.1:6/t");
+        check("https://r", "http://auth.r/t", "@ `http://auth.r/t`, which is not https");
+        check("https://r", "file:///etc/passwd", "@ `file:///etc/passwd`, which is not http");
+        check(
+            "https://r",
+            "https://10.0.0.1/",
+            "@ `https://10.0.0.1/`, which is a private address",
+        );
+        check("https://r", "https://[::1]/", "@ `https://[::1]/`, which is a private address");
+        check("https://r", "", "@ ``, which is no address");
+    }
+
+    #[tokio::test]
+    async fn tokens() {
+        let check = |body: &str, expected: &str| {
+            let got = match read_token(body.as_bytes()) {
+                Ok(token) => {
+                    let left = token.until.saturating_duration_since(Instant::now());
+                    format!(
+                        "{} {}",
+                        token.value.to_str().expect("text"),
+                        (left.as_secs() + 5) / 10 * 10
+                    )
+                }
+                Err(cause) => cause.to_string(),
+            };
+            assert_eq!(got, expected);
+        };
+        check(r#"{"token":"a"}"#, "Bearer a 50");
+        check(r#"{"access_token":"b","expires_in":300}"#, "Bearer b 290");
+        check(r#"{"token":"a","expires_in":-5}"#, "Bearer a 50");
+        check(r#"{"token":"a","expires_in":18446744073709551615}"#, "Bearer a 86390");
+        check(
+            r#"{"token":"a\r\nX: y"}"#,
+            "the token server's answer holds a token that is no header text",
+        );
+        check(r"{}", "the token server's answer holds no token");
+        check("<html>", "the token server's answer is not JSON");
+    }
+}

@@ -1,0 +1,277 @@
+//! One registry: its address and scheme, its tokens, and one authorised exchange with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{Method, StatusCode, header};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
+use transport::{
+    Http, Request, Response, RetryPolicy, Settings, is_transient_status, printable, retry_after,
+};
+use url::Url;
+
+use crate::auth::{self, Token};
+use crate::error::{Cause, Error};
+use crate::options::ClientOptions;
+
+/// What a request needs to be allowed to do, in the words of token servers.
+pub(crate) type Scopes = Vec<String>;
+
+/// The scope of reading a repository.
+pub(crate) fn pull_scope(repository: &str) -> Scopes {
+    vec![format!("repository:{repository}:pull")]
+}
+
+/// The scope of writing to a repository, and reading others to mount from.
+pub(crate) fn push_scope(repository: &str, from: &[&str]) -> Scopes {
+    let mut scopes = vec![format!("repository:{repository}:pull,push")];
+    for other in from.iter().filter(|other| **other != repository) {
+        scopes.push(format!("repository:{other}:pull"));
+    }
+    scopes
+}
+
+/// A registry.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    host: String,
+    http: Http,
+    plain_allowed: bool,
+    pub(crate) retry: RetryPolicy,
+    base: OnceCell<Url>,
+    tokens: Mutex<HashMap<Scopes, Token>>,
+    /// Whether any token was ever accepted.
+    accepted: AtomicBool,
+}
+
+impl Endpoint {
+    pub(crate) fn new(host: &str, options: &ClientOptions) -> Result<Self, Error> {
+        let setup = |source| Error::Setup { registry: host.to_owned(), source };
+        let mut settings: Settings = options.http.clone();
+        settings.skip_tls_verify |=
+            options.skip_tls_verify || options.skip_tls_verify_registries.contains(host);
+        if let Some(pem) = options.certificates.get(host) {
+            settings.roots = settings.roots.with_pem(pem, host).map_err(setup)?;
+        }
+        if let Some(identity) = options.client_certificates.get(host) {
+            settings.identity = Some(identity.clone());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            http: Http::new(&settings).map_err(setup)?,
+            plain_allowed: options.insecure
+                || options.insecure_registries.contains(host)
+                || is_local(host),
+            retry: options.retry,
+            base: OnceCell::new(),
+            tokens: Mutex::new(HashMap::new()),
+            accepted: AtomicBool::new(false),
+        })
+    }
+
+    /// The registry's root. Where http is allowed both schemes are tried, https first, once.
+    pub(crate) async fn base(&self) -> Result<&Url, Cause> {
+        self.base.get_or_try_init(|| self.find_base()).await
+    }
+
+    async fn find_base(&self) -> Result<Url, Cause> {
+        let root = |scheme: &str| {
+            Url::parse(&format!("{scheme}://{}/", self.host)).map_err(|_| {
+                Cause::Protocol(format!("`{}` is no host", printable(&self.host, 200)))
+            })
+        };
+        let secure = root("https")?;
+        if !self.plain_allowed {
+            return Ok(secure);
+        }
+        let plain = root("http")?;
+        transport::retry(&self.retry, &self.host, || async {
+            let over_tls = match self.ping(&secure).await {
+                Ok(_) => return Ok(secure.clone()),
+                Err(error) => error,
+            };
+            match self.ping(&plain).await {
+                // Servers that want TLS answer plain text with 400.
+                Ok(StatusCode::BAD_REQUEST) => Err(over_tls.into()),
+                Ok(_) => Ok(plain.clone()),
+                Err(error) if over_tls.is_tls() => Err(error.into()),
+                Err(_) => Err(over_tls.into()),
+            }
+        })
+        .await
+    }
+
+    async fn ping(&self, root: &Url) -> Result<StatusCode, transport::Error> {
+        let mut url = root.clone();
+        url.set_path("/v2/");
+        let response = self.http.send(&Request::new(Method::GET, url)).await?;
+        let status = response.status();
+        response.discard().await;
+        Ok(status)
+    }
+
+    /// The address of a path below `/v2/`.
+    pub(crate) async fn url(&self, path: &str) -> Result<Url, Cause> {
+        let mut url = self.base().await?.clone();
+        url.set_path(&format!("/v2/{path}"));
+        Ok(url)
+    }
+
+    /// One exchange, whatever its status but 401: that fetches a token, once, and tries again.
+    /// Credentials go to the registry's own origin only.
+    pub(crate) async fn send(
+        &self,
+        scopes: &Scopes,
+        mut request: Request,
+    ) -> Result<Response, Cause> {
+        let base = self.base().await?;
+        if request.url.origin() != base.origin() {
+            if base.scheme() == "https" && request.url.scheme() != "https" {
+                let url = transport::shown_url(&request.url);
+                return Err(Cause::Protocol(format!(
+                    "the registry sends us to `{url}`, not https"
+                )));
+            }
+            return Ok(self.http.send(&request).await?);
+        }
+        let used = self.known_token(scopes).await;
+        if let Some(token) = &used {
+            request.headers.insert(header::AUTHORIZATION, token.value.clone());
+        }
+        let response = self.http.send(&request).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let challenges = auth::challenges(response.headers());
+        response.discard().await;
+        let token = self.new_token(scopes, used.as_ref(), base, &challenges).await?;
+        request.headers.insert(header::AUTHORIZATION, token.value);
+        let response = self.http.send(&request).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            self.accepted.store(true, Ordering::Relaxed);
+            return Ok(response);
+        }
+        match accept(response).await {
+            // Where tokens were good before, this one ended while it was on its way.
+            Err(Cause::Status { status, code, message, retry_after, .. }) => {
+                let transient = self.accepted.load(Ordering::Relaxed);
+                Err(Cause::Status { status, code, message, retry_after, transient })
+            }
+            other => other,
+        }
+    }
+
+    async fn known_token(&self, scopes: &Scopes) -> Option<Token> {
+        let tokens = self.tokens.lock().await;
+        tokens.get(scopes).filter(|token| token.until > Instant::now()).cloned()
+    }
+
+    /// A token that is not `used`: another task may have fetched one meanwhile.
+    async fn new_token(
+        &self,
+        scopes: &Scopes,
+        used: Option<&Token>,
+        base: &Url,
+        challenges: &[auth::Challenge],
+    ) -> Result<Token, Cause> {
+        let mut tokens = self.tokens.lock().await;
+        if let Some(token) = tokens.get(scopes)
+            && token.until > Instant::now()
+            && used.is_none_or(|used| used.value != token.value)
+        {
+            return Ok(token.clone());
+        }
+        let name = format!("token {}", scopes.join(" "));
+        let token = transport::retry(&self.retry, &name, || {
+            auth::token(&self.http, base, challenges, scopes)
+        })
+        .await?;
+        tokens.insert(scopes.clone(), token.clone());
+        Ok(token)
+    }
+
+    /// One exchange that must succeed.
+    pub(crate) async fn expect(
+        &self,
+        scopes: &Scopes,
+        request: Request,
+    ) -> Result<Response, Cause> {
+        accept(self.send(scopes, request).await?).await
+    }
+}
+
+/// Turns every status but success into an error that says what the registry said.
+pub(crate) async fn accept(response: Response) -> Result<Response, Cause> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let retry_after = retry_after(response.headers());
+    let (code, message) = read_errors(&response.excerpt().await);
+    let transient = is_transient_status(status);
+    Err(Cause::Status { status: status.as_u16(), code, message, retry_after, transient })
+}
+
+/// The first error of a registry's error document, or the beginning of whatever text there is.
+fn read_errors(text: &str) -> (Option<String>, String) {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let first = &json["errors"][0];
+    let code = first["code"].as_str().map(|code| printable(code, 60));
+    let message = first["message"].as_str().or_else(|| json["message"].as_str());
+    match (code, message) {
+        (None, None) if text.trim_start().starts_with('<') => (None, String::new()),
+        (None, None) => (None, printable(text, 200)),
+        (code, message) => (code, printable(message.unwrap_or_default(), 300)),
+    }
+}
+
+/// Hosts that may be spoken to in clear without a flag, as kaniko has it: this machine, and private
+/// addresses written as such.
+fn is_local(host: &str) -> bool {
+    Url::parse(&format!("http://{host}/")).is_ok_and(|url| auth::is_private(&url))
+}
+
+/// Shared by all who talk to this registry.
+pub(crate) type SharedEndpoint = Arc<Endpoint>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_hosts() {
+        let check = |host: &str, expected: bool| assert_eq!(is_local(host), expected, "{host}");
+        check("localhost:5000", true);
+        check("reg.localhost", true);
+        check("127.0.0.1:5000", true);
+        check("[::1]:5000", true);
+        check("192.168.1.9", true);
+        check("10.0.0.1:443", true);
+        check("172.32.0.1", false);
+        check("index.docker.io", false);
+        check("localhost.example", false);
+    }
+
+    #[test]
+    fn error_documents() {
+        let check = |text: &str, code: Option<&str>, message: &str| {
+            assert_eq!(read_errors(text), (code.map(str::to_owned), message.to_owned()));
+        };
+        check(r#"{"errors":[{"code":"A","message":"b\u001b[0m"}]}"#, Some("A"), "b\\u{1b}[0m");
+        check(r#"{"errors":[{"code":"A"}]}"#, Some("A"), "");
+        check(r#"{"message":"no"}"#, None, "no");
+        check("slow down\n", None, "slow down");
+        check("<html><body>", None, "");
+        check("", None, "");
+    }
+
+    #[test]
+    fn scopes() {
+        assert_eq!(
+            push_scope("a/b", &["c", "a/b"]),
+            ["repository:a/b:pull,push", "repository:c:pull"]
+        );
+    }
+}

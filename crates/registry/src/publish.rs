@@ -1,0 +1,62 @@
+//! An image into a repository: its blobs, then the manifest by digest, then the tag, so that no tag
+//! ever leads to an image that is not whole.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use oci::{Descriptor, Digest, Image, Reference};
+
+use crate::Result;
+use crate::client::Client;
+use crate::progress::Progress;
+use crate::source::{BlobOrigin, BlobSource};
+
+impl Client {
+    /// Pushes an image and returns its digest, once the registry has confirmed it under the tag.
+    /// The config comes from the image; `source` is asked for the layers only. Layers that may not
+    /// be distributed stay where they are.
+    pub async fn push_image(
+        &self,
+        reference: &Reference,
+        image: &Image,
+        source: &dyn BlobSource,
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
+        let source = WithConfig { image, layers: source };
+        let layers = image.layers().iter().map(|layer| &layer.descriptor);
+        let mut seen = BTreeSet::new();
+        let blobs: Vec<Descriptor> = layers
+            .filter(|layer| !layer.media_type.is_foreign())
+            .chain([image.config_descriptor()])
+            .filter(|blob| seen.insert(blob.digest.clone()))
+            .cloned()
+            .collect();
+        let pushes = blobs.iter().map(|blob| self.push_blob(reference, blob, &source, progress));
+        futures_util::stream::iter(pushes)
+            .buffer_unordered(self.options().parallel.max(1))
+            .try_collect::<()>()
+            .await?;
+        let manifest = image.manifest();
+        self.push_manifest(reference, &image.manifest_descriptor().media_type, manifest.bytes())
+            .await
+    }
+}
+
+/// The layers' source, and the config that the image itself holds.
+struct WithConfig<'a> {
+    image: &'a Image,
+    layers: &'a dyn BlobSource,
+}
+
+impl BlobSource for WithConfig<'_> {
+    fn locate(&self, descriptor: &Descriptor) -> std::io::Result<BlobOrigin> {
+        if &descriptor.digest == self.image.config().digest() {
+            return Ok(BlobOrigin::Bytes(self.image.config().bytes().to_vec().into()));
+        }
+        self.layers.locate(descriptor)
+    }
+
+    fn known_in(&self, descriptor: &Descriptor) -> Vec<Reference> {
+        self.layers.known_in(descriptor)
+    }
+}

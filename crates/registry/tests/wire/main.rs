@@ -1,0 +1,5 @@
+//! The client against registries on loopback: Debian's docker-registry, and one that misbehaves.
+
+mod faults;
+mod real;
+mod support;
