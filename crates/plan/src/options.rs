@@ -1,0 +1,56 @@
+//! What the caller decides about a plan.
+
+use oci::Platform;
+
+/// What is asked of the planner, all defaults explicit.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// The stages to build, by name or by place; empty for the last one.
+    pub targets: Vec<String>,
+    /// `--build-arg`, in order; of a name given twice the last counts.
+    pub build_args: Vec<(String, String)>,
+    /// The platform of the image, where the caller asks for one.
+    pub platform: Option<Platform>,
+    /// The platform the build runs on.
+    pub build_platform: Platform,
+    /// `--label`, in order.
+    pub labels: Vec<(String, String)>,
+    /// What happens to a step that cannot be carried out yet.
+    pub unimplemented: Unimplemented,
+    /// The patterns of the ignore file, for the lint that looks for ignored sources.
+    pub ignore: Option<glob::IgnoreFile>,
+}
+
+/// What happens to a step that cannot be carried out yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unimplemented {
+    /// It is an error that names the feature.
+    Refuse,
+    /// It stays in the plan, for one who only wants to read it.
+    Plan,
+}
+
+impl PlanOptions {
+    /// Options of a build that nobody gave a flag.
+    pub fn new(build_platform: Platform) -> PlanOptions {
+        PlanOptions {
+            targets: Vec::new(),
+            build_args: Vec::new(),
+            platform: None,
+            build_platform,
+            labels: Vec::new(),
+            unimplemented: Unimplemented::Refuse,
+            ignore: None,
+        }
+    }
+
+    /// The value of a build argument.
+    pub fn build_arg(&self, name: &str) -> Option<&str> {
+        self.build_args.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The platform of the image.
+    pub fn target_platform(&self) -> &Platform {
+        self.platform.as_ref().unwrap_or(&self.build_platform)
+    }
+}

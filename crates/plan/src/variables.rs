@@ -1,0 +1,99 @@
+//! Variables: ordered scopes, and the arguments that exist without being declared.
+
+use dockerfile::word::Env;
+use oci::Platform;
+
+use crate::PlanOptions;
+
+/// Variables in the order they were last set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Scope(Vec<(String, String)>);
+
+impl Scope {
+    /// Sets a variable; it becomes the last one.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.unset(name);
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
+    }
+}
+
+impl Env for Scope {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.value(name)
+    }
+}
+
+/// Arguments that a stage may declare, but that no step gets to see.
+const NO_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// Whether a declared argument is in the environment of steps.
+pub(crate) fn is_visible(name: &str) -> bool {
+    !NO_ENVIRONMENT.contains(&name)
+}
+
+/// The arguments every Dockerfile has before its first line; a build argument overrides one.
+pub(crate) fn predefined(options: &PlanOptions, target: &str) -> Scope {
+    fn parts(platform: &Platform) -> [String; 5] {
+        let variant = platform.variant.clone().unwrap_or_default();
+        let version = platform.os_version.clone().unwrap_or_default();
+        let (os, architecture) = (platform.os.clone(), platform.architecture.clone());
+        [platform.to_string(), os, version, architecture, variant]
+    }
+    let [build, build_os, build_version, build_arch, build_variant] =
+        parts(&options.build_platform);
+    let [target_platform, target_os, target_version, target_arch, target_variant] =
+        parts(options.target_platform());
+    let stage = if target.is_empty() { "default" } else { target };
+    let mut scope = Scope::default();
+    for (name, value) in [
+        ("BUILDPLATFORM", build),
+        ("BUILDOS", build_os),
+        ("BUILDOSVERSION", build_version),
+        ("BUILDARCH", build_arch),
+        ("BUILDVARIANT", build_variant),
+        ("TARGETPLATFORM", target_platform),
+        ("TARGETOS", target_os),
+        ("TARGETOSVERSION", target_version),
+        ("TARGETARCH", target_arch),
+        ("TARGETVARIANT", target_variant),
+        ("TARGETSTAGE", stage.to_owned()),
+    ] {
+        scope.set(name, options.build_arg(name).unwrap_or(&value));
+    }
+    scope
+}
+
+const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
+
+/// The proxy settings among the build arguments, in both spellings. They need no declaration, and
+/// neither expansion nor history nor cache keys see them. Where both spellings are given, the
+/// lower-case one counts.
+pub(crate) fn proxies(options: &PlanOptions) -> Vec<(String, String)> {
+    let mut given: Vec<&(String, String)> = options.build_args.iter().collect();
+    given.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut found = Vec::new();
+    for proxy in PROXIES {
+        let value = given.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(proxy));
+        if let Some((_, value)) = value {
+            found.push((proxy.to_ascii_uppercase(), value.clone()));
+            found.push((proxy.to_owned(), value.clone()));
+        }
+    }
+    found
+}
