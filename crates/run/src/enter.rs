@@ -1,12 +1,15 @@
-//! Which rung a build takes.
-#![allow(clippy::todo)]
+//! Which rung a build takes: found once, by trying, before the program has a second thread.
 
 use std::path::{Path, PathBuf};
 
+use rootfs::RootPath;
 use sys::StopHandle;
+use sys::capabilities::{self, Capabilities};
+use sys::id_map;
 
 use crate::stages::{ActiveRoot, StageRoots};
-use crate::{Exit, Invocation, Result, Stream};
+use crate::step::NetworkFiles;
+use crate::{Error, Exit, Invocation, Result, Stream, container, host, namespaces, step};
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +33,16 @@ pub enum Rung {
     /// Private roots under the state directory, and no way to run a program in them: good for
     /// builds without RUN.
     FilesOnly,
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Rung::Namespaces => "namespaces",
+            Rung::InPlace => "in-place",
+            Rung::FilesOnly => "files-only",
+        })
+    }
 }
 
 /// What [`enter`] needs to know.
@@ -59,51 +72,170 @@ pub enum Owners {
     One,
 }
 
+impl Owners {
+    /// From the number of ids that can be used without a gap.
+    pub(crate) fn from_usable(count: u64) -> Owners {
+        match u32::try_from(count) {
+            Ok(0 | 1) => Owners::One,
+            Ok(count) if count < u32::MAX => Owners::Below(count),
+            Ok(_) | Err(_) => Owners::All,
+        }
+    }
+
+    /// Whether something can have this owner.
+    #[must_use]
+    pub fn permit(&self, id: u32) -> bool {
+        match self {
+            Owners::All => true,
+            Owners::Below(end) => id < *end,
+            Owners::One => id == 0,
+        }
+    }
+}
+
 /// The rung of this program; made once by [`enter`].
 #[derive(Debug)]
-pub struct Isolation {}
+pub struct Isolation {
+    rung: Rung,
+    reason: String,
+    owners: Owners,
+    owners_reason: String,
+    own_pids: bool,
+    state_dir: PathBuf,
+    protected: Vec<RootPath>,
+    network: NetworkFiles,
+}
 
 /// Finds the best rung by trying, and takes it: from here on the whole program is in it.
 ///
 /// Call it before the program has a second thread, and once.
 pub fn enter(options: &EnterOptions) -> Result<Isolation> {
-    let _ = options;
-    todo!()
+    host::make_dirs(&options.state_dir)?;
+    let state_dir = host::real_path(&options.state_dir)?;
+    // What the system says now; a build in place changes the files.
+    let network = NetworkFiles::read();
+    let protected = protected_paths(options)?;
+    let isolation = |rung, reason| Isolation {
+        rung,
+        reason,
+        owners: Owners::from_usable(id_map::usable_here()),
+        owners_reason: "the id does not exist in the user namespace of this container".to_owned(),
+        own_pids: false,
+        state_dir: state_dir.clone(),
+        protected: protected.clone(),
+        network: network.clone(),
+    };
+    // A step's orphans come to this program instead of getting lost.
+    sys::become_subreaper().map_err(host::system("become a subreaper"))?;
+    if options.choice == Choice::InPlace {
+        let reason = in_place(options)?;
+        return Ok(isolation(Rung::InPlace, reason));
+    }
+    let lacking = match namespaces::enter(&state_dir) {
+        Ok(entered) => {
+            return Ok(Isolation {
+                owners: entered.owners,
+                owners_reason: entered.owners_reason,
+                own_pids: entered.own_pids,
+                ..isolation(Rung::Namespaces, entered.reason)
+            });
+        }
+        Err(lacking) if options.choice == Choice::Namespaces => {
+            return Err(Error::Impossible { rung: "namespaces", reason: lacking });
+        }
+        Err(lacking) => lacking,
+    };
+    let in_place = match container::detect(options.in_container) {
+        true => in_place(options),
+        // Taking the root of a machine must be asked for by name, and confirmed.
+        false => Err(Error::NotInContainer),
+    };
+    Ok(match in_place {
+        Ok(reason) => isolation(Rung::InPlace, format!("{reason}; no namespaces: {lacking}")),
+        Err(error) => {
+            let reason = format!("namespaces: {lacking}; in place: {error}");
+            isolation(Rung::FilesOnly, reason)
+        }
+    })
+}
+
+/// Whether the container's own `/` can be taken, and why.
+fn in_place(options: &EnterOptions) -> Result<String> {
+    let detected = container::detect(options.in_container);
+    if !detected && !options.force {
+        return Err(Error::NotInContainer);
+    }
+    let needed = Capabilities::CHOWN.union(Capabilities::DAC_OVERRIDE);
+    let root = rustix::process::geteuid().is_root();
+    if !root || !capabilities::effective().contains(needed) {
+        let reason = "it needs root with the capabilities CHOWN and DAC_OVERRIDE".to_owned();
+        return Err(Error::Impossible { rung: "in-place", reason });
+    }
+    if host::read_file("/proc/self/mountinfo").is_none() {
+        let reason = "it needs /proc, to know the mounts that must stay".to_owned();
+        return Err(Error::Impossible { rung: "in-place", reason });
+    }
+    Ok(match detected {
+        true => "root in a container".to_owned(),
+        false => "forced, outside a container".to_owned(),
+    })
+}
+
+/// The host paths to protect, as paths in the root `/`.
+fn protected_paths(options: &EnterOptions) -> Result<Vec<RootPath>> {
+    use std::os::unix::ffi::OsStrExt;
+    let paths = options.protected.iter();
+    let paths = paths.map(|path| RootPath::new(path.as_os_str().as_bytes()));
+    Ok(paths.collect::<Result<_, _>>()?)
 }
 
 impl Isolation {
     /// The rung taken.
     #[must_use]
     pub fn rung(&self) -> Rung {
-        todo!()
+        self.rung
     }
 
-    /// One line for the log: the rung and why.
+    /// One line for the log: why this rung.
     #[must_use]
     pub fn reason(&self) -> &str {
-        todo!()
+        &self.reason
     }
 
     /// Which owners files can have here.
     #[must_use]
     pub fn owners(&self) -> Owners {
-        todo!()
+        self.owners.clone()
+    }
+
+    /// Why some owners cannot be had, for an error about one of them.
+    #[must_use]
+    pub fn owners_reason(&self) -> &str {
+        &self.owners_reason
     }
 
     /// Whether programs can be run, and the error that [`run`](Self::run) would give if not. To
     /// be asked before the build when a plan has a RUN.
     pub fn can_run(&self) -> Result<()> {
-        todo!()
+        match self.rung {
+            Rung::Namespaces | Rung::InPlace => Ok(()),
+            Rung::FilesOnly => Err(Error::NoRung { reason: self.reason.clone() }),
+        }
     }
 
-    /// The roots of one build's stages, below `build_dir` (made if missing, on the state
-    /// directory's file system).
+    /// The roots of one build's stages, below `build_dir` (made if missing, below the state
+    /// directory).
     pub fn stage_roots(&self, build_dir: &Path) -> Result<StageRoots> {
-        let _ = build_dir;
-        todo!()
+        host::make_dirs(build_dir)?;
+        let build_dir = host::real_path(build_dir)?;
+        match self.rung {
+            Rung::Namespaces | Rung::FilesOnly => StageRoots::private(&build_dir),
+            Rung::InPlace => StageRoots::in_place(&self.state_dir, &build_dir, &self.protected),
+        }
     }
 
-    /// Runs one program in an active root; `output` gets each line without its newline.
+    /// Runs one program in an active root; `output` gets each line without its newline (a line
+    /// beyond 64 KiB comes in pieces).
     ///
     /// When it returns, every process of the step is gone.
     pub fn run(
@@ -113,7 +245,30 @@ impl Isolation {
         output: &mut dyn FnMut(Stream, &[u8]),
         stop: &StopHandle,
     ) -> Result<Exit> {
-        let _ = (root, invocation, output, stop);
-        todo!()
+        self.can_run()?;
+        let identity = &invocation.identity;
+        let ids = [identity.uid, identity.gid];
+        for id in ids.into_iter().chain(identity.groups.iter().copied()) {
+            if !self.owners.permit(id) {
+                return Err(Error::UnmappedId { id, reason: self.owners_reason.clone() });
+            }
+        }
+        let set_groups = self.rung == Rung::InPlace || self.owners != Owners::One;
+        let request = step::Request { own_pids: self.own_pids, set_groups, network: &self.network };
+        step::run(&request, root, invocation, output, stop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_follow_the_id_map() {
+        assert_eq!(Owners::from_usable(1), Owners::One);
+        assert_eq!(Owners::from_usable(65_537), Owners::Below(65_537));
+        assert_eq!(Owners::from_usable(u64::from(u32::MAX)), Owners::All);
+        assert!(Owners::Below(10).permit(9) && !Owners::Below(10).permit(10));
+        assert!(Owners::One.permit(0) && !Owners::One.permit(1));
     }
 }

@@ -10,10 +10,14 @@
 //! [`Isolation`] it returns hides which rung is active; nothing outside this crate asks.
 #![forbid(unsafe_code)]
 
+mod container;
 mod enter;
 mod error;
+mod host;
 mod invocation;
+mod namespaces;
 mod stages;
+mod step;
 
 pub use enter::{Choice, EnterOptions, Isolation, Owners, Rung, enter};
 pub use error::Error;

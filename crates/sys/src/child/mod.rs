@@ -36,7 +36,7 @@ pub struct Program {
 
 /// What is to be started.
 #[derive(Debug)]
-pub struct Spec<'a> {
+pub struct Spec {
     /// The namespaces that supervisor and program get, besides the builder's.
     pub namespaces: UnshareFlags,
     /// What the supervisor does before it starts the program.
@@ -45,8 +45,6 @@ pub struct Spec<'a> {
     pub preparation: Vec<Action>,
     /// The program. Without one, the process ends with status 0 when all is prepared.
     pub program: Option<Program>,
-    /// Standard input, output and error output.
-    pub stdio: [BorrowedFd<'a>; 3],
 }
 
 /// A supervisor that was started. Dropping it kills and reaps it.
@@ -63,12 +61,13 @@ pub(crate) fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
-/// Starts the supervisor, which starts the program. What becomes of them is told by reports.
-pub fn spawn(spec: &Spec<'_>) -> Result<Child, Errno> {
+/// Starts the supervisor, which starts the program with these as its standard input, output and
+/// error output. What becomes of them is told by reports.
+pub fn spawn(spec: &Spec, stdio: [BorrowedFd<'_>; 3]) -> Result<Child, Errno> {
     let (report, report_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let (control_end, control) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let stdio =
-        [above_stdio(spec.stdio[0])?, above_stdio(spec.stdio[1])?, above_stdio(spec.stdio[2])?];
+    let [input, output, error] = stdio;
+    let stdio = [above_stdio(input)?, above_stdio(output)?, above_stdio(error)?];
     let report_end = above_stdio(report_end.as_fd())?;
     let control_end = above_stdio(control_end.as_fd())?;
     let program = spec.program.as_ref().map(Pointers::new);
@@ -204,8 +203,8 @@ mod tests {
         let stdio = [null.as_fd(), to.as_fd(), null.as_fd()];
         let namespaces = UnshareFlags::empty();
         let surroundings = vec![Action::BecomeSubreaper];
-        let spec = Spec { namespaces, surroundings, preparation, program, stdio };
-        let mut child = spawn(&spec).expect("because a process can be started");
+        let spec = Spec { namespaces, surroundings, preparation, program };
+        let mut child = spawn(&spec, stdio).expect("because a process can be started");
         drop(to);
         let mut reports = Vec::new();
         while let Some(report) = child.next_report().expect("because the pipe is whole") {
@@ -274,9 +273,9 @@ mod tests {
             surroundings: vec![Action::BecomeSubreaper],
             preparation: vec![Action::NewSession, Action::DieWithParent],
             program: Some(program("echo started; exec sleep 1000")),
-            stdio: [null.as_fd(), to.as_fd(), null.as_fd()],
         };
-        let child = spawn(&spec).expect("because a process can be started");
+        let stdio = [null.as_fd(), to.as_fd(), null.as_fd()];
+        let child = spawn(&spec, stdio).expect("because a process can be started");
         drop(to);
         let mut from = std::fs::File::from(from);
         let mut line = [0; 8];

@@ -14,7 +14,7 @@ use super::{Pointers, Spec};
 
 /// What the copies take over: all of it made before the fork.
 pub(super) struct Own<'a> {
-    pub(super) spec: &'a Spec<'a>,
+    pub(super) spec: &'a Spec,
     pub(super) program: Option<&'a Pointers<'a>>,
     pub(super) stdio: [RawFd; 3],
     pub(super) report: BorrowedFd<'a>,

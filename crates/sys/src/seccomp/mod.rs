@@ -295,6 +295,11 @@ mod tests {
         for architecture in ARCHITECTURES {
             assert_eq!(decide(&filter, architecture.audit, 100_000, 0), REFUSE);
         }
+        let native = ARCHITECTURES[0].audit;
+        for unlisted in [libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_kexec_load] {
+            let number = u32::try_from(unlisted).expect("because numbers are small");
+            assert_eq!(decide(&filter, native, number, 0), REFUSE);
+        }
         if cfg!(target_arch = "x86_64") {
             assert_eq!(decide(&filter, ARCHITECTURES[0].audit, X32_FROM, 0), UNKNOWN);
         }

@@ -1,0 +1,240 @@
+//! The surroundings of a step on the rung `namespaces`: what a container of Docker has.
+//!
+//! Everything is mounted in a namespace of the step's own and goes with it. Paths are relative to
+//! the stage's directory, which holds the root as `rootfs`; the targets were resolved inside the
+//! root beforehand, so no link of the image leads out of it.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use rootfs::{Protected, RootDir, RootPath};
+use rustix::mount::MountFlags;
+use rustix::thread::UnshareFlags;
+use sys::child::{Action, Program, Spec};
+
+use super::placeholders::Placeholders;
+use super::{Request, c_string};
+use crate::{Result, host};
+
+/// Device nodes of a container: name, major and minor number.
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+const DEVICE_LINKS: [(&str, &str); 6] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// What Docker hides from a container, below `/proc`.
+const MASKED: [&str; 10] = [
+    "asound",
+    "acpi",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "timer_list",
+    "timer_stats",
+    "sched_debug",
+    "scsi",
+];
+
+/// What Docker hides from a container, below `/sys`.
+const MASKED_SYS: [&str; 2] = ["firmware", "devices/virtual/powercap"];
+
+/// What Docker makes read-only, below `/proc`.
+const FROZEN: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+
+const CLOSED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// What was arranged for one step.
+pub(crate) struct Private {
+    own_pids: bool,
+    surroundings: Vec<Action>,
+    placeholders: Placeholders,
+    files: PathBuf,
+}
+
+/// Where things are mounted, relative to the root.
+struct Targets {
+    proc: RootPath,
+    dev: RootPath,
+    sys: RootPath,
+    /// Name of the file beside the root, and where it is shown.
+    etc: Vec<(&'static str, RootPath)>,
+}
+
+impl Private {
+    /// Makes room in the root, writes the files of the step, and lists what its supervisor does.
+    pub(crate) fn prepare(
+        request: &Request<'_>,
+        directory: &Path,
+        root: &RootDir,
+        hostname: &str,
+    ) -> Result<Private> {
+        let mut placeholders = Placeholders::new(root);
+        let mut directory_for = |path: &str| placeholders.directory(&RootPath::new(path)?);
+        let (proc, dev, sys) =
+            (directory_for("/proc")?, directory_for("/dev")?, directory_for("/sys")?);
+        let covered = Protected::from_paths([proc.clone(), dev.clone(), sys.clone()]);
+        let files = directory.join("etc");
+        host::make_dirs(&files)?;
+        let mut etc = Vec::new();
+        for file in request.network.files(hostname) {
+            let path = RootPath::new("/etc")?.join(file.name)?;
+            if let Some(real) = placeholders.file(&path, &covered)? {
+                host::write_file(&files.join(file.name), &file.content, 0o644)?;
+                etc.push((file.name, real));
+            }
+        }
+        let targets = Targets { proc, dev, sys, etc };
+        let surroundings = surroundings(request.own_pids, directory, &targets, hostname)?;
+        Ok(Private { own_pids: request.own_pids, surroundings, placeholders, files })
+    }
+
+    /// The step's processes.
+    pub(crate) fn spec(&self, preparation: Vec<Action>, program: Option<Program>) -> Spec {
+        let mut namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
+        namespaces.set(UnshareFlags::NEWPID, self.own_pids);
+        Spec { namespaces, surroundings: self.surroundings.clone(), preparation, program }
+    }
+
+    /// Removes what was made for the step.
+    pub(crate) fn clean(self) -> Result<()> {
+        // What is left of these is overwritten by the next step and removed with the stage.
+        let files = RootDir::open(&self.files);
+        let _ = files.and_then(|dir| dir.remove_contents(&RootPath::root(), &Protected::none()));
+        self.placeholders.clean()
+    }
+}
+
+/// What the supervisor does: ends with the stage's root as the only tree there is.
+fn surroundings(
+    own_pids: bool,
+    directory: &Path,
+    targets: &Targets,
+    hostname: &str,
+) -> Result<Vec<Action>> {
+    use std::os::unix::ffi::OsStrExt;
+    let root = c"rootfs".to_owned();
+    let mut actions = vec![
+        Action::HideMemory,
+        Action::SetUmask(0),
+        Action::ChangeDirectory(c_string("directory", directory.as_os_str().as_bytes())?),
+        Action::ClimbToTop { foothold: root.clone() },
+        Action::PrivateMounts,
+        Action::Bind { source: root.clone(), target: root.clone() },
+        // Devices that an image brings are stored, but not opened.
+        Action::Restrict { target: root.clone(), flags: MountFlags::NODEV },
+        Action::ChangeDirectory(root),
+    ];
+    if !own_pids {
+        actions.push(Action::BecomeSubreaper);
+    }
+    add_proc(&mut actions, &targets.proc, own_pids)?;
+    add_dev(&mut actions, &targets.dev)?;
+    add_sys(&mut actions, &targets.sys)?;
+    let device = below(&targets.dev, "null")?;
+    let hidden = MASKED.iter().map(|name| below(&targets.proc, name));
+    let hidden = hidden.chain(MASKED_SYS.iter().map(|name| below(&targets.sys, name)));
+    for target in hidden {
+        actions.push(Action::Mask { target: target?, device: device.clone() });
+    }
+    for name in FROZEN {
+        actions.push(Action::Freeze { target: below(&targets.proc, name)? });
+    }
+    for (name, real) in &targets.etc {
+        let source = c_string("path", format!("../etc/{name}").as_bytes())?;
+        let target = relative(real)?;
+        actions.push(Action::Bind { source, target: target.clone() });
+        actions.push(Action::Restrict { target, flags: CLOSED });
+    }
+    if !hostname.is_empty() {
+        actions.push(Action::SetHostname(hostname.as_bytes().to_vec()));
+    }
+    actions.push(Action::PivotRoot);
+    Ok(actions)
+}
+
+fn add_proc(actions: &mut Vec<Action>, proc: &RootPath, own_pids: bool) -> Result<()> {
+    let target = relative(proc)?;
+    actions.push(match own_pids {
+        true => mount(c"proc", target, CLOSED, c""),
+        false => Action::Bind { source: c"/proc".to_owned(), target },
+    });
+    Ok(())
+}
+
+fn add_dev(actions: &mut Vec<Action>, dev: &RootPath) -> Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::STRICTATIME;
+    actions.push(mount(c"tmpfs", relative(dev)?, flags, c"mode=0755,size=65536k"));
+    for (name, major, minor) in DEVICES {
+        let path = below(dev, name)?;
+        let source = c_string("path", format!("/dev/{name}").as_bytes())?;
+        actions.push(Action::Any(vec![
+            vec![Action::MakeDevice(path.clone(), 0o666, (major, minor))],
+            // Nobody makes devices in a user namespace, so the machine's are shown.
+            vec![Action::MakeFile(path.clone(), 0o666), Action::Bind { source, target: path }],
+        ]));
+    }
+    for (name, target) in DEVICE_LINKS {
+        actions.push(Action::MakeLink(below(dev, name)?, c_string("path", target.as_bytes())?));
+    }
+    let pts = below(dev, "pts")?;
+    let closed = MountFlags::NOSUID | MountFlags::NOEXEC;
+    actions.push(Action::MakeDirectory(pts.clone(), 0o755));
+    actions.push(Action::Any(vec![
+        vec![mount(c"devpts", pts.clone(), closed, c"newinstance,ptmxmode=0666,mode=0620,gid=5")],
+        // With one id there is no group 5.
+        vec![mount(c"devpts", pts, closed, c"newinstance,ptmxmode=0666,mode=0620")],
+    ]));
+    let shm = below(dev, "shm")?;
+    actions.push(Action::MakeDirectory(shm.clone(), 0o1777));
+    actions.push(mount(c"tmpfs", shm, CLOSED, c"mode=1777,size=65536k"));
+    let mqueue = below(dev, "mqueue")?;
+    actions.push(Action::MakeDirectory(mqueue.clone(), 0o755));
+    // Not every kernel has it.
+    actions.push(mount(c"mqueue", mqueue, CLOSED, c"").optional());
+    Ok(())
+}
+
+fn add_sys(actions: &mut Vec<Action>, sys: &RootPath) -> Result<()> {
+    let target = relative(sys)?;
+    actions.push(Action::Any(vec![
+        vec![mount(c"sysfs", target.clone(), CLOSED | MountFlags::RDONLY, c"")],
+        // A new one belongs to who made the network namespace, so the present one is shown.
+        vec![
+            Action::Bind { source: c"/sys".to_owned(), target: target.clone() },
+            Action::RestrictTree { target },
+        ],
+    ]));
+    Ok(())
+}
+
+fn mount(
+    kind: &std::ffi::CStr,
+    target: CString,
+    flags: MountFlags,
+    options: &std::ffi::CStr,
+) -> Action {
+    Action::Mount { kind: kind.to_owned(), target, flags, options: options.to_owned() }
+}
+
+/// A path in the root as one from the root's directory on.
+fn relative(path: &RootPath) -> Result<CString> {
+    c_string("path", path.relative())
+}
+
+fn below(path: &RootPath, name: &str) -> Result<CString> {
+    relative(&path.join(name)?)
+}
