@@ -57,7 +57,7 @@ impl DirectiveReader {
 }
 
 /// `name = value` of a known directive.
-fn split(text: &str) -> Option<(String, &str)> {
+pub(crate) fn split(text: &str) -> Option<(String, &str)> {
     let text = text.trim_start_matches(is_space);
     let end = text.find(|c: char| !c.is_ascii_alphanumeric())?;
     let (name, rest) = text.split_at(end);

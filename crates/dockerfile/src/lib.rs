@@ -6,7 +6,6 @@
 //!
 //! Read [`parse`] and [`Dockerfile`] first, then [`Instruction`] and [`word`].
 #![forbid(unsafe_code)]
-#![allow(clippy::todo)]
 
 mod arguments;
 mod build;
@@ -47,6 +46,16 @@ pub struct Dockerfile {
     pub global_args: Vec<Statement>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
+}
+
+impl Dockerfile {
+    /// Every instruction, in file order.
+    pub fn statements(&self) -> impl Iterator<Item = &Statement> {
+        let stages = &self.stages;
+        self.global_args.iter().chain(
+            stages.iter().flat_map(|stage| std::iter::once(&stage.from).chain(&stage.statements)),
+        )
+    }
 }
 
 /// A stage: `FROM` and what follows it.
