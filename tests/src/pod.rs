@@ -1,0 +1,207 @@
+//! Ordinary pods, made with runc: our executor in a container as Kubernetes would start it.
+//!
+//! A pod's root is an overlay over a small executor image, like a container runtime's. Building in
+//! place happens in here and nowhere else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+use crate::shell::{Finished, tool};
+
+/// What a pod allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seccomp {
+    /// Docker's default profile, as with `RuntimeDefault`.
+    Default,
+    /// None, as in Kubernetes without a `seccompProfile`.
+    Unconfined,
+}
+
+/// The default capabilities of Docker and containerd.
+const CAPABILITIES: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// Docker's default seccomp profile, resolved for these capabilities on x86-64.
+const PROFILE: &str = include_str!("../data/seccomp.json");
+
+/// A pod that is being put together.
+#[derive(Debug)]
+pub struct Pod {
+    directory: PathBuf,
+    name: String,
+    seccomp: Seccomp,
+    mounts: Vec<Value>,
+}
+
+impl Pod {
+    /// A pod with the executor in `/kaniko`.
+    ///
+    /// # Errors
+    /// Where its root cannot be made.
+    pub fn new(lab: &Lab, name: &str, seccomp: Seccomp) -> Result<Self> {
+        let directory = lab.scratch(&format!("pod-{name}"))?;
+        for path in ["lower/kaniko", "lower/workspace", "upper", "work", "rootfs"] {
+            std::fs::create_dir_all(directory.join(path))?;
+        }
+        std::fs::copy(lab.executor(), directory.join("lower/kaniko/executor"))?;
+        for file in ["hosts", "resolv.conf"] {
+            let text = std::fs::read(Path::new("/etc").join(file)).unwrap_or_default();
+            std::fs::write(directory.join(file), text)?;
+        }
+        std::fs::write(directory.join("hostname"), "pod\n")?;
+        std::fs::write(directory.join("termination-log"), "")?;
+        let name = format!("kaniko-e2e-{}-{name}", std::process::id());
+        Ok(Self { directory, name, seccomp, mounts: Vec::new() })
+    }
+
+    /// Mounts a directory of the machine into the pod.
+    #[must_use]
+    pub fn mount(mut self, from: &Path, to: &str, options: &[&str]) -> Self {
+        let options: Vec<&str> = ["rbind", "rprivate"].iter().chain(options).copied().collect();
+        self.mounts.push(json!({
+            "destination": to, "type": "bind", "source": from, "options": options,
+        }));
+        self
+    }
+
+    /// The file at `/dev/termination-log` of the pod.
+    #[must_use]
+    pub fn termination_log(&self) -> PathBuf {
+        self.directory.join("termination-log")
+    }
+
+    /// The pod's own root, as the machine sees it while the pod runs, and what it changed after.
+    #[must_use]
+    pub fn upper(&self) -> PathBuf {
+        self.directory.join("upper")
+    }
+
+    /// Starts the pod with a command, and waits for its end.
+    ///
+    /// # Errors
+    /// Where runc fails, or the command does not end in time.
+    pub fn run(&self, words: &[String]) -> Result<Finished> {
+        let rootfs = self.directory.join("rootfs");
+        let layers = format!(
+            "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work",
+            self.directory.display()
+        );
+        tool("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&rootfs).read()?;
+        let result = self.run_mounted(words, &rootfs);
+        let _ = tool("runc").args(["delete", "--force", &self.name]).finish();
+        let unmounted = tool("umount").arg(&rootfs).read();
+        let finished = result?;
+        unmounted.context("the pod's root is still in use: a process was left behind")?;
+        Ok(finished)
+    }
+
+    fn run_mounted(&self, words: &[String], rootfs: &Path) -> Result<Finished> {
+        let config = self.config(words, rootfs)?;
+        std::fs::write(self.directory.join("config.json"), config.to_string())?;
+        tool("runc")
+            .args(["run", "--bundle"])
+            .arg(&self.directory)
+            .arg(&self.name)
+            .deadline(Duration::from_secs(180))
+            .finish()
+    }
+
+    fn config(&self, words: &[String], rootfs: &Path) -> Result<Value> {
+        let mut config = json!({
+            "ociVersion": "1.0.2",
+            "hostname": "pod",
+            "root": { "path": rootfs },
+            "process": {
+                "user": { "uid": 0, "gid": 0 },
+                "args": words,
+                "env": [
+                    "PATH=/usr/local/bin:/kaniko", "HOME=/root", "USER=root", "HOSTNAME=pod",
+                    "container=oci", "PLANTED_SECRET=do-not-show",
+                ],
+                "cwd": "/workspace",
+                "capabilities": {
+                    "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
+                },
+                "oomScoreAdj": 0,
+            },
+            "mounts": self.all_mounts(),
+            "linux": {
+                "cgroupsPath": format!("/kaniko-e2e/{}", self.name),
+                "namespaces": [
+                    { "type": "mount" }, { "type": "uts" }, { "type": "pid" }, { "type": "ipc" },
+                ],
+                "resources": { "devices": devices() },
+                "maskedPaths": [
+                    "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+                    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
+                    "/sys/firmware",
+                ],
+                "readonlyPaths": [
+                    "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+                ],
+            },
+        });
+        if self.seccomp == Seccomp::Default {
+            config["linux"]["seccomp"] = serde_json::from_str(PROFILE)?;
+        }
+        Ok(config)
+    }
+
+    fn all_mounts(&self) -> Vec<Value> {
+        let bind = |file: &str, to: &str| {
+            json!({
+                "destination": to, "type": "bind", "source": self.directory.join(file),
+                "options": ["rbind", "rprivate"],
+            })
+        };
+        let mount = |to: &str, kind: &str, options: &[&str]| json!({ "destination": to, "type": kind, "source": kind, "options": options });
+        let mut mounts = vec![
+            mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+            mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            mount(
+                "/dev/pts",
+                "devpts",
+                &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            ),
+            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+            mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+            mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+            bind("hosts", "/etc/hosts"),
+            bind("resolv.conf", "/etc/resolv.conf"),
+            bind("hostname", "/etc/hostname"),
+            bind("termination-log", "/dev/termination-log"),
+        ];
+        mounts.extend(self.mounts.iter().cloned());
+        mounts
+    }
+}
+
+/// The devices a container may use: null, zero, full, random, urandom, tty, ptmx.
+fn devices() -> Value {
+    let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
+    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)] {
+        rules.push(json!({
+            "allow": true, "type": "c", "major": major, "minor": minor, "access": "rwm",
+        }));
+    }
+    rules.push(json!({ "allow": true, "type": "c", "access": "m" }));
+    rules.into()
+}
