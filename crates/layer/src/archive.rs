@@ -204,6 +204,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
                 (segments, size)
             }
         };
+        self.bounded(segments.len())?;
         sparse::check(&segments, size, self.body.stored)
             .map_err(|reason| self.malformed(reason))?;
         Ok(Some((segments, size)))

@@ -108,7 +108,7 @@ pub(crate) fn shown(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for character in chunk.valid().chars() {
-            if character.is_control() || character == '`' {
+            if character.is_control() {
                 text.extend(character.escape_default());
             } else {
                 text.push(character);
@@ -132,6 +132,5 @@ mod tests {
         check("\u{e9}t\u{e9}".as_bytes(), "\u{e9}t\u{e9}");
         check(b"a\nb\x1b[31m", "a\\nb\\u{1b}[31m");
         check(b"\xff\xfe", "\\xff\\xfe");
-        check(b"tick`", "tick\\u{60}");
     }
 }

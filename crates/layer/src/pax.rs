@@ -143,9 +143,9 @@ mod tests {
     #[test]
     fn records_are_split_by_their_length() {
         check(b"", Ok(&[]));
-        check(b"10 path=a\n", Ok(&[(b"path", b"a")]));
-        check(b"10 path=a\n11 path=b\n\n", Ok(&[(b"path", b"a"), (b"path", b"b\n")]));
-        check(b"8 a==\0\n7 b=\n", Err("length is wrong"));
+        check(b"9 path=a\n", Ok(&[(b"path", b"a")]));
+        check(b"9 path=a\n11 path=b\n\n", Ok(&[(b"path", b"a"), (b"path", b"b\n")]));
+        check(b"7 a==\0\n5 b=\n", Ok(&[(b"a", b"=\0"), (b"b", b"")]));
         check(b"5 path=evil\n", Err("does not end"));
         check(b"12 path=evi", Err("length is wrong"));
         check(b"path=evil\n", Err("has no length"));
@@ -153,7 +153,7 @@ mod tests {
         check(b"9 =value\n", Err("keyword is empty"));
         check(b"99999999999999999999 a=b\n", Err("no length"));
         check(b"18446744073709551615 a=b\n", Err("no length"));
-        check(b"7 path\n\n", Err("does not end"));
+        check(b"6 path\n", Err("does not end"));
         check(b"7 path\n", Err("no `=`"));
         check(b"2 ", Err("empty"));
         check(b"1 ", Err("length is wrong"));
