@@ -137,6 +137,10 @@ fn open_for_removal(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
 /// One directory on the way down.
 struct Level {
     name: Vec<u8>,
+    /// `None` where it would be longer than a path may be: nothing there can be protected.
+    path: Option<RootPath>,
+    /// Whether something below is protected by path.
+    guarded: bool,
     /// Closed while many levels below it are open.
     fd: Option<OwnedFd>,
     /// Names still to be removed, of those read.
@@ -148,8 +152,14 @@ struct Level {
 }
 
 impl Level {
-    fn new(name: Vec<u8>, fd: Option<OwnedFd>) -> Level {
-        Level { name, fd, names: Vec::new(), staying: Vec::new(), more: true }
+    fn new(name: Vec<u8>, path: Option<RootPath>, fd: OwnedFd, protected: &Protected) -> Level {
+        let guarded = path.as_ref().is_some_and(|path| protected.holds_below(path));
+        let (names, staying) = (Vec::new(), Vec::new());
+        Level { name, path, guarded, fd: Some(fd), names, staying, more: true }
+    }
+
+    fn child(&self, name: &[u8]) -> Option<RootPath> {
+        self.path.as_ref().and_then(|path| path.child(name).ok())
     }
 }
 
@@ -170,7 +180,8 @@ impl Sweep<'_> {
             path: self.start.clone(),
             source,
         })?;
-        self.levels.push(Level::new(Vec::new(), Some(fd)));
+        let start = Some(self.start.clone());
+        self.levels.push(Level::new(Vec::new(), start, fd, self.protected));
         while !self.levels.is_empty() {
             self.step().map_err(|errno| Error::io("remove below", &self.start, errno))?;
         }
@@ -185,24 +196,23 @@ impl Sweep<'_> {
             level.read_names()?;
         }
         let Some(name) = level.names.pop() else { return self.leave() };
-        let path = self.path_of(&name);
-        if path.as_ref().is_some_and(|path| self.protected.covers(path)) {
-            self.stays(name, path);
+        let covered = |path: &RootPath| self.protected.covers(path);
+        if level.guarded && level.child(&name).as_ref().is_some_and(covered) {
+            self.stays(name);
             return Ok(());
         }
-        let level = self.levels.last().ok_or(Errno::INVAL)?;
         let fd = level.fd.as_ref().ok_or(Errno::INVAL)?;
         match unlink(fd, &name)? {
             Unlinked::Gone => Ok(()),
             Unlinked::Busy => {
-                self.stays(name, path);
+                self.stays(name);
                 Ok(())
             }
-            Unlinked::Directory => self.enter(name, path),
+            Unlinked::Directory => self.enter(name),
         }
     }
 
-    fn enter(&mut self, name: Vec<u8>, path: Option<RootPath>) -> Result<(), Errno> {
+    fn enter(&mut self, name: Vec<u8>) -> Result<(), Errno> {
         let level = self.levels.last().ok_or(Errno::INVAL)?;
         let fd = level.fd.as_ref().ok_or(Errno::INVAL)?;
         // Asked before it is opened: opening can set off an automount.
@@ -211,24 +221,25 @@ impl Sweep<'_> {
             found => found?,
         };
         if is_mount_point(&self.metadata, &found) {
-            self.stays(name, path);
+            self.stays(name);
             return Ok(());
         }
         // Most directories are empty by the time we come to them, or few.
         match rustix::fs::unlinkat(fd, name.as_slice(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY) => {
-                self.stays(name, path);
+                self.stays(name);
                 return Ok(());
             }
             Err(_) => {}
         }
         let below = open_for_removal(fd, &name)?;
         if is_mount_point(&self.metadata, &Metadata::at(&below, "")?) {
-            self.stays(name, path);
+            self.stays(name);
             return Ok(());
         }
-        self.levels.push(Level::new(name, Some(below)));
+        let path = level.child(&name);
+        self.levels.push(Level::new(name, path, below, self.protected));
         if self.levels.len() > MAX_OPEN {
             let closing = self.levels.len() - MAX_OPEN - 1;
             self.levels[closing].fd = None;
@@ -264,8 +275,10 @@ impl Sweep<'_> {
         let mut fd = open_at(self.top.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY)?;
         for index in 1..self.levels.len() {
             let name = &self.levels[index].name;
-            let below = open_at(fd.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            if is_mount_point(&self.metadata, &Metadata::at(&below, "")?) {
+            // A mere reference will do for those that are only passed, and is much cheaper.
+            let flags = if index < first_kept { OFlags::PATH } else { OFlags::RDONLY };
+            let below = open_at(fd.as_fd(), name, flags | OFlags::DIRECTORY)?;
+            if index >= first_kept && is_mount_point(&self.metadata, &Metadata::at(&below, "")?) {
                 return Err(Errno::XDEV);
             }
             let above = std::mem::replace(&mut fd, below);
@@ -279,26 +292,13 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn stays(&mut self, name: Vec<u8>, path: Option<RootPath>) {
-        let path = path.unwrap_or_else(|| self.start.clone());
+    fn stays(&mut self, name: Vec<u8>) {
+        let Some(level) = self.levels.last_mut() else { return };
+        // Beyond what a path can say, the start stands for it: the caller must know that
+        // something stayed.
+        let path = level.child(&name).unwrap_or_else(|| self.start.clone());
+        level.staying.push(name);
         self.removal.stayed.push(path);
-        if let Some(level) = self.levels.last_mut() {
-            level.staying.push(name);
-        }
-    }
-
-    /// The path of a name in the deepest level, unless it is longer than paths may be: then
-    /// nothing there can be protected by path.
-    fn path_of(&self, name: &[u8]) -> Option<RootPath> {
-        if self.levels.len() > RootPath::MAX_DEPTH {
-            return None;
-        }
-        let mut path = self.start.as_bytes().to_vec();
-        for name in self.levels.iter().skip(1).map(|level| level.name.as_slice()).chain([name]) {
-            path.push(b'/');
-            path.extend_from_slice(name);
-        }
-        RootPath::new(path).ok()
     }
 }
 

@@ -101,6 +101,11 @@ impl OpenDirectory {
         Err(Error::WrongKind { path: self.path.child(name)?, expected: "regular file" })
     }
 
+    /// About a name in it, which is not followed.
+    pub fn metadata_of(&self, name: &[u8]) -> Result<Metadata, Error> {
+        Metadata::at(&self.fd, name).map_err(|errno| self.failed("stat", name, errno))
+    }
+
     /// What a link in it says.
     pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Error> {
         rustix::fs::readlinkat(&self.fd, name, Vec::new())

@@ -71,13 +71,13 @@ fn protected_paths_stay_with_their_parents() {
 fn wide_and_deep_trees_take_few_descriptors() {
     let scratch = ScratchRoot::with("d 0755 /wide");
     let root = RootDir::open(scratch.path()).expect("because it is there");
-    for index in 0..9000 {
+    for index in 0..5000 {
         let name = path(&format!("/wide/{index}"));
         root.create_file(&name, 0o644).map(drop).expect("because there is room");
     }
     // Deeper than any path may be: made from the inside, as a step would.
     let mut deep = root.clone();
-    for _ in 0..3000 {
+    for _ in 0..1300 {
         deep.create_dir(&path("/d"), 0o755).expect("because there is room");
         deep.create_file(&path("/f"), 0o644).map(drop).expect("because there is room");
         deep = deep.subdir(&path("/d")).expect("because it was just made");

@@ -1,6 +1,48 @@
-//! What changed in a root since a baseline.
+//! What changed in a root since a baseline: exact, at the cost of a stat of every file.
+//!
+//! Responsible for finding the changes of a step whose effect is not known in advance (`RUN`).
+//! *Does not* write layers, and does not know what a layer is.
+//!
+//! # How a change is found
+//! A file that is written, relabelled, linked, renamed or replaced gets a new *ctime*, which no
+//! program can set back. So a file whose device, inode, ctime and all else that `stat` tells are
+//! as before is as before, and its content is not read. There are two exceptions, and in both the
+//! content (with link target and extended attributes) is hashed at the baseline and again later:
+//!
+//! - **Recent files.** Clocks tick: two changes within one tick have the same ctime. A file whose
+//!   ctime is not older than the scan's start less its file system's granularity could change
+//!   again unseen ("racily clean", as git calls it).
+//! - **File systems in memory** (tmpfs, ramfs). There a write through a shared mapping that was
+//!   read first moves no time at all, so every file's content is compared, at the speed of memory.
+//!   An overlay whose upper directory is on a tmpfs has the same gap and cannot be told from
+//!   outside; scan it with [`Contents::All`].
+//!
+//! # What counts as changed
+//! What a layer can hold: kind, mode, owner, modification time, size, content, link target, device
+//! number, extended attributes, and which names are links of one file. A directory is in the set
+//! when its own metadata changed (it mostly has: making a name in it moves its time), not because
+//! something below it did. Of the root directory the time alone does not count, or every layer
+//! would carry it. Sockets cannot be held by a layer and are treated as if they were not there.
+//!
+//! A file of which only the ctime moved (chmod there and back, a link made and removed) is
+//! compared by content where the baseline knows it, and left out if it is the same. Where it does
+//! not (an old file under [`Contents::Recent`]), it is *in* the set: it may have been rewritten
+//! with its time restored, nobody can tell any more, and a layer with one unchanged file too many
+//! is right while one with a changed file too few is not. (BuildKit's overlay differ would have it
+//! in the layer as well, because the file was copied up.) [`Contents::All`] knows all contents.
+//!
+//! Read [`scan`] and [`diff`] first.
 #![forbid(unsafe_code)]
-#![allow(clippy::todo, unused_variables, dead_code)]
+
+mod baseline;
+mod clock;
+mod content;
+mod diff;
+mod error;
+mod table;
+
+pub use baseline::Baseline;
+pub use error::Error;
 
 use rootfs::{ChangeSet, Protected, RootDir};
 
@@ -9,7 +51,8 @@ use rootfs::{ChangeSet, Protected, RootDir};
 pub enum Contents {
     /// Only those that could change again without anybody noticing.
     Recent,
-    /// All.
+    /// All, at every scan, trusting no time. A file whose content and metadata are as before is
+    /// then never in the set, whatever was done to it meanwhile.
     All,
 }
 
@@ -18,35 +61,23 @@ pub enum Contents {
 pub struct ScanOptions<'a> {
     /// Threads, at least one.
     pub threads: usize,
-    /// Neither looked at nor reported.
+    /// Neither looked at nor reported. Mount points are not either, listed here or not.
     pub protected: &'a Protected,
     /// Which contents are read.
     pub contents: Contents,
 }
 
-/// A tree as it was at a moment.
-#[derive(Debug)]
-pub struct Baseline {}
-
-/// Why a scan failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The tree cannot be read.
-    #[error("cannot read the root")]
-    Root(#[from] rootfs::Error),
-}
-
-/// Looks at the whole tree.
+/// Looks at the whole tree. No process of a step may be alive meanwhile.
 pub fn scan(root: &RootDir, options: &ScanOptions<'_>) -> Result<Baseline, Error> {
-    todo!()
+    diff::run(root, None, options).map(|(_, baseline)| baseline)
 }
 
-/// What changed since `baseline` (which is used up), and the next baseline.
+/// What changed since `baseline` (which is used up), and the next baseline. No process of a step
+/// may be alive meanwhile.
 pub fn diff(
     root: &RootDir,
     baseline: Baseline,
     options: &ScanOptions<'_>,
 ) -> Result<(ChangeSet, Baseline), Error> {
-    todo!()
+    diff::run(root, Some(baseline), options)
 }

@@ -1,0 +1,29 @@
+//! [`Baseline`]: a tree as it was at a moment.
+
+use std::collections::HashMap;
+
+use rootfs::RootPath;
+
+use crate::table::{FileState, Table};
+
+/// A tree as it was at a moment, as far as is needed to tell later what changed.
+#[derive(Debug, Default)]
+pub struct Baseline {
+    pub(crate) directories: HashMap<RootPath, Table>,
+    /// The root directory itself, which is a name in no table.
+    pub(crate) root: Option<FileState>,
+}
+
+impl Baseline {
+    /// How many names it knows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.directories.values().map(Table::len).sum()
+    }
+
+    /// Whether the tree was empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
