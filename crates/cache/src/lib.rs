@@ -1,1 +1,38 @@
-//! Identity of step results.
+//! Identity of step results, and where results and base images are found.
+//!
+//! Responsible for: the keys of steps, the cache of their layers, the cache of base images that the
+//! warmer fills, and bringing a blob from the nearest place into a store.
+//!
+//! Does not: execute steps, decide what a step's inputs are, read the clock (times come in), fail a
+//! build: what is torn, foreign or expired is not there.
+//!
+//! Read first: [`KeyBuilder`] for identity, [`LayerCache`] for results, [`BaseImageCache`] and
+//! [`warm`] for base images, [`Fetcher`] for blobs.
+#![forbid(unsafe_code)]
+
+mod key;
+
+mod directory;
+mod layer_cache;
+
+mod base_image;
+mod fetch;
+mod warm;
+
+mod error;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;
+
+pub use base_image::{BaseImageCache, CachedImage};
+pub use directory::DirectoryCache;
+pub use error::Error;
+pub use fetch::Fetcher;
+pub use key::{CacheKey, Explained, KeyBuilder, KeyPart, Part, first_difference};
+pub use layer_cache::{BoxFuture, CachedLayer, LayerCache};
+pub use warm::{WarmOptions, Warmed, warm};
+
+/// What this crate's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

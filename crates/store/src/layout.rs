@@ -107,6 +107,12 @@ impl OciLayout {
         blob_path(&self.path, digest)
     }
 
+    /// Opens a blob, which must be a plain file of this directory: somebody else may have filled it.
+    /// The content is not compared with the digest.
+    pub fn open_blob(&self, digest: &Digest) -> Result<std::fs::File> {
+        crate::read::open_regular(&self.blob_path(digest))
+    }
+
     /// The layout's directory.
     #[must_use]
     pub fn path(&self) -> &Path {

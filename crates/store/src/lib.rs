@@ -12,6 +12,7 @@ mod docker;
 mod layout;
 mod lock;
 mod output;
+mod read;
 mod verified;
 
 pub use blob::{BlobStore, BlobWriter};
@@ -20,3 +21,4 @@ pub use error::{Error, Result};
 pub use layout::OciLayout;
 pub use lock::StoreLock;
 pub use output::write_output;
+pub use read::read_file;

@@ -1,0 +1,52 @@
+//! Why something cannot be cached. A caller may warn and go on.
+
+use std::path::PathBuf;
+
+use oci::Digest;
+
+/// A failed operation of a cache.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The registry did not give it.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// An image is not one that can be built on.
+    #[error("cannot use the image `{name}`")]
+    Image {
+        /// Which image.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<oci::Error>,
+    },
+    /// Another warmer holds an entry for too long.
+    #[error("the entry `{}` of the base image cache is locked by another warmer", .0.display())]
+    Locked(PathBuf),
+    /// A directory cannot be made.
+    #[error("cannot create the directory `{}`", path.display())]
+    Directory {
+        /// Which directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A layer that is recorded is not there any more.
+    #[error("the layer `{digest}` of cache entry `{key}` is gone or damaged")]
+    Layer {
+        /// The entry.
+        key: String,
+        /// The layer.
+        digest: Digest,
+        /// What happened.
+        #[source]
+        source: store::Error,
+    },
+    /// The task that wrote a blob ended without an answer.
+    #[error("writing the blob `{0}` was interrupted")]
+    Interrupted(Digest),
+}

@@ -1,0 +1,99 @@
+//! The trait every cache of layers implements.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use oci::LayerRef;
+use serde::{Deserialize, Serialize};
+use store::BlobStore;
+
+use crate::Result;
+use crate::key::{CacheKey, KeyPart};
+
+/// A future in a box: the trait is used as an object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The result of a step as a cache knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CachedLayer {
+    /// The layer; its bytes are fetched only if they are needed.
+    pub layer: LayerRef,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// The step, for people.
+    pub created_by: String,
+    /// What its key was made of, to explain later misses.
+    pub parts: Vec<KeyPart>,
+}
+
+/// Where results of steps are kept. What is missing, expired, torn, or recorded for another key is
+/// `None`, not an error; an error means that the cache itself cannot be used.
+pub trait LayerCache: Send + Sync {
+    /// The result for a key, unless it was made before `oldest`.
+    fn look_up<'a>(
+        &'a self,
+        key: &'a CacheKey,
+        oldest: Option<i64>,
+    ) -> BoxFuture<'a, Result<Option<CachedLayer>>>;
+
+    /// Brings the layer's bytes into `blobs`, verified.
+    fn fetch<'a>(
+        &'a self,
+        key: &'a CacheKey,
+        layer: &'a CachedLayer,
+        blobs: &'a BlobStore,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// Keeps a result whose bytes are in `blobs`. Visible whole or not at all; replaces an earlier
+    /// one.
+    fn put<'a>(
+        &'a self,
+        key: &'a CacheKey,
+        layer: &'a CachedLayer,
+        blobs: &'a BlobStore,
+    ) -> BoxFuture<'a, Result<()>>;
+}
+
+/// A result as it is written down. It names its key, so that a record that was moved under another
+/// key is recognised.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    pub(crate) version: u32,
+    pub(crate) key: String,
+    pub(crate) descriptor: oci::Descriptor,
+    pub(crate) diff_id: oci::DiffId,
+    pub(crate) created: i64,
+    pub(crate) created_by: String,
+    pub(crate) parts: Vec<KeyPart>,
+}
+
+/// Raised when the meaning of a field changes; other versions are not read.
+const RECORD_VERSION: u32 = 1;
+
+impl Record {
+    pub(crate) fn new(key: &CacheKey, cached: &CachedLayer) -> Self {
+        Self {
+            version: RECORD_VERSION,
+            key: key.to_string(),
+            descriptor: cached.layer.descriptor.clone(),
+            diff_id: cached.layer.diff_id.clone(),
+            created: cached.created,
+            created_by: cached.created_by.clone(),
+            parts: cached.parts.clone(),
+        }
+    }
+
+    /// The result, if the record is for this key and says nothing impossible.
+    pub(crate) fn for_key(self, key: &CacheKey) -> Option<CachedLayer> {
+        let good = self.version == RECORD_VERSION
+            && self.key == key.to_string()
+            && self.descriptor.media_type.is_layer();
+        good.then(|| CachedLayer {
+            layer: LayerRef { descriptor: self.descriptor, diff_id: self.diff_id },
+            created: self.created,
+            created_by: self.created_by,
+            parts: self.parts,
+        })
+    }
+}
