@@ -143,8 +143,12 @@ impl<'a> Placer<'a> {
             match component {
                 b"" | b"." => continue,
                 b".." => {
-                    let above = components.pop();
-                    above.ok_or_else(|| self.refuse_name(name, "its name leaves the root"))?;
+                    // BuildKit's ADD clamps such names to the destination; a layer has no
+                    // business above its root.
+                    let outside = components.pop().is_none();
+                    if outside && matches!(self.meaning, Meaning::Layer(_)) {
+                        return Err(self.refuse_name(name, "its name leaves the root"));
+                    }
                     continue;
                 }
                 component => components.push(component),
