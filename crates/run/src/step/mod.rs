@@ -141,10 +141,11 @@ fn filter() -> Filter {
 }
 
 fn check_directory(root: &RootDir, cwd: &RootPath) -> Result<()> {
-    let found = root.resolve(cwd).and_then(|real| root.metadata_opt(&real));
-    match found? {
-        Some(found) if found.is_dir() => Ok(()),
-        Some(_) | None => Err(Error::WorkingDirectory { path: cwd.clone() }),
+    let found = root.resolve(cwd).and_then(|real| root.metadata(&real));
+    match found {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(error) if !error.is_not_found() && !error.is_not_a_directory() => Err(error.into()),
+        Ok(_) | Err(_) => Err(Error::WorkingDirectory { path: cwd.clone() }),
     }
 }
 

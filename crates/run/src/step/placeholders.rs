@@ -42,7 +42,7 @@ impl Placeholders {
     /// A directory to mount on; where it really is.
     pub(super) fn directory(&mut self, path: &RootPath) -> Result<RootPath> {
         self.attempt(path, |this| {
-            let real = this.root.resolve(path)?;
+            let real = this.root.resolve_existing(path)?;
             this.make_directories(&real)?;
             Ok(real)
         })
@@ -56,7 +56,7 @@ impl Placeholders {
         foreign: &Protected,
     ) -> Result<Option<RootPath>> {
         self.attempt(path, |this| {
-            let Ok(real) = this.root.resolve(path) else { return Ok(None) };
+            let Ok(real) = this.root.resolve_existing(path) else { return Ok(None) };
             if foreign.covers(&real) {
                 return Ok(None);
             }
@@ -81,10 +81,10 @@ impl Placeholders {
         aside: &RootPath,
     ) -> Result<()> {
         self.attempt(path, |this| {
-            let real = this.root.resolve_parent(path)?;
-            if let Some(parent) = real.parent() {
-                this.make_directories(&parent)?;
-            }
+            let (parent, name) = (path.parent(), path.file_name().unwrap_or_default());
+            let parent = this.root.resolve_existing(&parent.unwrap_or_else(RootPath::root))?;
+            let real = parent.join(name)?;
+            this.make_directories(&parent)?;
             let present = this.root.metadata_opt(&real)?.is_some();
             let kept = present.then(|| aside.clone());
             this.record(&real, Undo::Substitute { aside: kept.clone() }, |root| {
