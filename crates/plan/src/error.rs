@@ -58,7 +58,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.kind.source()
+        std::error::Error::source(self.kind.as_ref())
     }
 }
 
@@ -255,10 +255,6 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(self)
-    }
-
     fn hint(&self) -> Option<String> {
         match self {
             ErrorKind::Frontend { .. } => Some(

@@ -141,6 +141,17 @@ pub struct Step {
     pub triggered: bool,
 }
 
+impl Step {
+    /// What the step changes in the config.
+    pub fn edits(&self) -> Vec<ConfigEdit> {
+        match &self.op {
+            Op::Config(edits) => edits.clone(),
+            Op::Workdir(op) => vec![ConfigEdit::WorkingDir(op.path.clone())],
+            Op::Copy(_) | Op::Add(_) | Op::Run(_) => Vec::new(),
+        }
+    }
+}
+
 /// How a step enters the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HistoryKind {
