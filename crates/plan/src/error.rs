@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dockerfile::lint::LintOptionsError;
 use dockerfile::word::WordError;
 use dockerfile::{MountError, ParseError, Span};
 use oci::{DigestFault, PlatformFault, ReferenceFault};
@@ -94,8 +95,8 @@ pub enum ErrorKind {
         covered: &'static str,
     },
     /// `# check=` is malformed.
-    #[error("failed to parse check options: {0}")]
-    CheckOptions(String),
+    #[error(transparent)]
+    CheckOptions(LintOptionsError),
     /// The file or the caller wants findings of the linter to fail the build.
     #[error("lint violation found for rules: {0}")]
     Lint(String),
@@ -267,6 +268,7 @@ impl ErrorKind {
             ErrorKind::CopyOrder { from, .. } | ErrorKind::MountOrder { from, .. } => {
                 Some(format!("move the stage `{from}` up"))
             }
+            ErrorKind::Trigger(error) => error.hint(),
             ErrorKind::Unimplemented { feature } => feature.support.reason().map(str::to_owned),
             _ => None,
         }

@@ -3,7 +3,7 @@
 //! A frontend is a program in an image that would read the file instead of us. The official ones
 //! read the language that this crate plans; any other means something we cannot know.
 
-use dockerfile::Dockerfile;
+use dockerfile::{Dockerfile, Span};
 use oci::Reference;
 
 use crate::PlanOptions;
@@ -11,22 +11,37 @@ use crate::error::{Error, ErrorKind};
 
 const COVERED: &str = "docker/dockerfile and docker/dockerfile-upstream up to version 1";
 
+/// Refuses a text that is written for a frontend we do not stand in for. It need not be a
+/// Dockerfile: the name may stand in any comment at the top, or in JSON.
+///
+/// # Errors
+/// The frontend is not one of those that are covered.
+pub fn check_frontend(text: &[u8], options: &PlanOptions) -> Result<(), Error> {
+    let named = dockerfile::detect_syntax(text);
+    check_named(named.as_ref().map(|syntax| (syntax.image.as_str(), syntax.line)), options)
+}
+
 /// Refuses a file that is written for a frontend we do not stand in for.
 pub(crate) fn check(file: &Dockerfile, options: &PlanOptions) -> Result<(), Error> {
     let directive = file.directives.iter().find(|directive| directive.name == "syntax");
-    let (frontend, origin) = match (options.build_arg("BUILDKIT_SYNTAX"), directive) {
-        (Some(frontend), _) => (frontend, "BUILDKIT_SYNTAX"),
-        (None, Some(directive)) => (directive.value.as_str(), "# syntax"),
+    let named = directive.map(|directive| (directive.value.as_str(), directive.line));
+    check_named(named, options)
+}
+
+fn check_named(named: Option<(&str, u32)>, options: &PlanOptions) -> Result<(), Error> {
+    let (command_line, origin, line) = match (options.build_arg("BUILDKIT_SYNTAX"), named) {
+        (Some(command_line), _) => (command_line, "BUILDKIT_SYNTAX", None),
+        (None, Some((command_line, line))) => (command_line, "# syntax", Some(line)),
         (None, None) => return Ok(()),
     };
-    // What follows the image are arguments for it; the official ones take none.
-    if is_covered(frontend.trim()) {
+    // What follows the image are arguments for it.
+    let frontend = command_line.split_whitespace().next().unwrap_or("");
+    if is_covered(frontend) {
         return Ok(());
     }
     let kind = ErrorKind::Frontend { frontend: frontend.to_owned(), origin, covered: COVERED };
-    let line = directive.filter(|_| origin == "# syntax").map(|directive| directive.line);
     Err(match line {
-        Some(line) => Error::new(kind, dockerfile::Span::of_lines(line, line, 1)),
+        Some(line) => Error::new(kind, Span::of_lines(line, line, 1)),
         None => Error::nowhere(kind),
     })
 }

@@ -3,12 +3,13 @@
 //! Does not look into instructions beyond the names they refer to. What every stage of the file
 //! is checked for, whether the target needs it or not, is checked here.
 
+mod notes;
 mod reach;
 mod source;
 
 use std::collections::BTreeMap;
 
-use dockerfile::lint::Warning;
+use dockerfile::lint::{LintOptions, Warning};
 use dockerfile::{Dockerfile, From, Instruction, Span, Statement, word};
 use oci::{Platform, Reference};
 
@@ -44,7 +45,9 @@ pub struct StageGraph {
     pub(crate) epoch: Option<i64>,
     pub(crate) stages: Vec<StageNode>,
     pub(crate) targets: Vec<StageId>,
+    pub(crate) lint: LintOptions,
     pub(crate) warnings: Vec<Warning>,
+    pub(crate) unused_build_args: Vec<String>,
     names: BTreeMap<String, StageId>,
     base_images: Vec<BaseImageRequest>,
 }
@@ -87,6 +90,7 @@ pub fn stage_graph(file: &Dockerfile, options: &PlanOptions) -> Result<StageGrap
 
 fn build(file: &Dockerfile, options: &PlanOptions) -> Result<StageGraph, Error> {
     frontend::check(file, options)?;
+    let lint = notes::lint_options(file, options)?;
     if file.stages.is_empty() {
         return Err(Error::nowhere(ErrorKind::NoStages));
     }
@@ -97,13 +101,16 @@ fn build(file: &Dockerfile, options: &PlanOptions) -> Result<StageGraph, Error> 
         epoch: None,
         stages: Vec::new(),
         targets: Vec::new(),
-        warnings: Vec::new(),
+        warnings: dockerfile::lint::lint(file, &lint),
+        lint,
+        unused_build_args: notes::unused_build_args(file, options),
         names: BTreeMap::new(),
         base_images: Vec::new(),
     };
     graph.take_epoch(file)?;
+    graph.note_defaults(file, target_name(file, options));
     for stage in &file.stages {
-        graph.add_stage(stage)?;
+        graph.add_stage(file, stage)?;
     }
     graph.targets = graph.find_targets()?;
     for id in graph.stage_ids() {
@@ -221,19 +228,26 @@ impl StageGraph {
         Ok(())
     }
 
-    fn add_stage(&mut self, stage: &dockerfile::Stage) -> Result<(), Error> {
+    fn add_stage(&mut self, file: &Dockerfile, stage: &dockerfile::Stage) -> Result<(), Error> {
         let span = stage.from.span;
         let Instruction::From(from) = &stage.from.instruction else {
             return Err(Error::nowhere(ErrorKind::NoStages));
         };
         let image = word::expand(&from.image, &self.globals, self.escape)
-            .map_err(|error| Error::new(error, span))?
-            .text;
+            .map_err(|error| Error::new(error, span))?;
+        self.note_undeclared(file, &stage.from, &image);
+        let image = image.text;
         if image.is_empty() {
             return Err(Error::new(ErrorKind::BlankBase(from.image.clone()), span));
         }
         let platform = match &from.platform {
-            Some(written) => Some(self.platform(written, span)?),
+            Some(written) => {
+                let expanded = word::expand(written, &self.globals, self.escape)
+                    .map_err(|error| Error::new(ErrorKind::PlatformWord(error), span))?;
+                self.note_undeclared(file, &stage.from, &expanded);
+                self.note_platform(&stage.from, from.name.as_deref(), written, &expanded);
+                Some(self.platform(written, &expanded, span)?)
+            }
             None => None,
         };
         let base = if let Some(id) = self.names.get(&image) {
@@ -259,9 +273,12 @@ impl StageGraph {
         Ok(())
     }
 
-    fn platform(&self, written: &str, span: Span) -> Result<Platform, Error> {
-        let expanded = word::expand(written, &self.globals, self.escape)
-            .map_err(|error| Error::new(ErrorKind::PlatformWord(error), span))?;
+    fn platform(
+        &self,
+        written: &str,
+        expanded: &word::Expanded,
+        span: Span,
+    ) -> Result<Platform, Error> {
         let did_you_mean = || {
             let names = self.globals.names();
             let found =

@@ -24,6 +24,7 @@ mod graph;
 mod lower;
 
 pub use error::{Error, ErrorKind};
+pub use frontend::check_frontend;
 pub use gitref::GitRef;
 pub use graph::{BaseImageRequest, StageGraph, stage_graph};
 pub use lower::{Base, lower};
@@ -32,6 +33,6 @@ pub use model::{
     HistoryKind, InlineFile, MountSource, MountSpec, Op, RemoteFile, RunNetwork, RunOp,
     RunSecurity, Selection, StageBase, StageId, StagePlan, Step, StepId, StepInput, WorkdirOp,
 };
-pub use options::{PlanOptions, Unimplemented};
+pub use options::{Lint, PlanOptions, Unimplemented};
 
 pub use dockerfile::lint::Warning;

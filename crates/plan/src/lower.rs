@@ -71,6 +71,9 @@ fn build(graph: &StageGraph, bases: &BTreeMap<BaseImageId, Base>) -> Result<Buil
         finished.insert(id, left);
         stages.push(plan);
     }
+    if let Some(rules) = graph.lint.violation(&warnings) {
+        return Err(violation(rules, &warnings));
+    }
     let target = graph.targets.last().copied().unwrap_or(StageId(0));
     Ok(BuildPlan {
         stages,
@@ -79,7 +82,14 @@ fn build(graph: &StageGraph, bases: &BTreeMap<BaseImageId, Base>) -> Result<Buil
         base_images: reach.images,
         epoch: graph.epoch,
         warnings,
+        unused_build_args: graph.unused_build_args.clone(),
     })
+}
+
+/// Findings that the file or the caller wants to be errors, with the places of all of them.
+fn violation(rules: String, warnings: &[dockerfile::lint::Warning]) -> Error {
+    let spans = warnings.iter().map(|warning| warning.span).collect();
+    Error::with_spans(ErrorKind::Lint(rules), spans)
 }
 
 /// What the caller wants of a target's config beyond what the file says.

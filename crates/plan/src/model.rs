@@ -73,6 +73,8 @@ pub struct BuildPlan {
     pub epoch: Option<i64>,
     /// What the linter has to say.
     pub warnings: Vec<Warning>,
+    /// Build arguments that nothing in the file asks for.
+    pub unused_build_args: Vec<String>,
 }
 
 impl BuildPlan {

@@ -15,10 +15,23 @@ pub struct PlanOptions {
     pub build_platform: Platform,
     /// `--label`, in order.
     pub labels: Vec<(String, String)>,
+    /// What becomes of the linter's findings.
+    pub lint: Lint,
     /// What happens to a step that cannot be carried out yet.
     pub unimplemented: Unimplemented,
     /// The patterns of the ignore file, for the lint that looks for ignored sources.
     pub ignore: Option<glob::IgnoreFile>,
+}
+
+/// What becomes of the linter's findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lint {
+    /// There are none.
+    Off,
+    /// They are in the plan; they are errors only if the file says so.
+    Warn,
+    /// They are errors.
+    Error,
 }
 
 /// What happens to a step that cannot be carried out yet.
@@ -39,6 +52,7 @@ impl PlanOptions {
             platform: None,
             build_platform,
             labels: Vec::new(),
+            lint: Lint::Warn,
             unimplemented: Unimplemented::Refuse,
             ignore: None,
         }

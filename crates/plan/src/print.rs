@@ -24,8 +24,10 @@ impl fmt::Display for BuildPlan {
         let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
         writeln!(f, "target stage {}", targets.join(", "))?;
         for warning in &self.warnings {
-            let line = warning.span.start.line;
-            writeln!(f, "warning {:?} (line {line}): {}", warning.rule, warning.detail)?;
+            writeln!(f, "warning {warning}")?;
+        }
+        for name in &self.unused_build_args {
+            writeln!(f, "unused build argument {name}")?;
         }
         Ok(())
     }

@@ -79,6 +79,27 @@ pub(crate) fn predefined(options: &PlanOptions, target: &str) -> Scope {
     scope
 }
 
+/// Whether a build argument means something without being declared.
+pub(crate) fn is_special(name: &str) -> bool {
+    const PLATFORM: [&str; 11] = [
+        "BUILDPLATFORM",
+        "BUILDOS",
+        "BUILDOSVERSION",
+        "BUILDARCH",
+        "BUILDVARIANT",
+        "TARGETPLATFORM",
+        "TARGETOS",
+        "TARGETOSVERSION",
+        "TARGETARCH",
+        "TARGETVARIANT",
+        "TARGETSTAGE",
+    ];
+    name.starts_with("BUILDKIT_")
+        || name == "SOURCE_DATE_EPOCH"
+        || PLATFORM.contains(&name)
+        || PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
+}
+
 const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
 
 /// The proxy settings among the build arguments, in both spellings. They need no declaration, and

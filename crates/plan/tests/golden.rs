@@ -1,7 +1,8 @@
 //! Plans of whole Dockerfiles, as `--dryrun` prints them.
 //!
-//! One directory of `golden/` for each: the Dockerfile and its plan. A change of a plan is a
-//! change of what is built, so read the difference before accepting it.
+//! One directory of `golden/` for each: the Dockerfile, and its plan with the config of an image
+//! whose layers hold nothing. A change here is a change of what is built, so read the difference
+//! before accepting it.
 
 mod support;
 
@@ -21,7 +22,9 @@ fn check(name: &str, text: &str, change: fn(&mut PlanOptions)) {
     settings.set_snapshot_path(format!("golden/{name}"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!("plan", planned.plan.to_string()));
+    let image = planned.image();
+    let config = String::from_utf8_lossy(image.config().bytes()).into_owned();
+    settings.bind(|| insta::assert_snapshot!("plan", format!("{}\n{config}", planned.plan)));
 }
 
 macro_rules! golden {

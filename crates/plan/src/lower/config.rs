@@ -1,6 +1,6 @@
 //! The instructions that change the config and nothing else, and `WORKDIR`.
 
-use dockerfile::{Arg, CommandLine, Healthcheck, Pairs, word};
+use dockerfile::{Arg, CommandLine, Healthcheck, Pairs, Statement, word};
 use oci::ConfigEdit;
 
 use super::ports;
@@ -18,7 +18,6 @@ impl Stage<'_> {
         let mut shown = Vec::with_capacity(arg.args.len());
         for definition in &arg.args {
             let name = &definition.name;
-            self.note_secret(name);
             let value = if let Some(given) = self.graph.options.build_arg(name) {
                 Some(given.to_owned())
             } else if let Some(default) = &definition.default {
@@ -49,11 +48,9 @@ impl Stage<'_> {
 
     pub(super) fn env(&mut self, pairs: &Pairs) -> Result<Outcome, Error> {
         let expanded = self.expand_pairs(pairs)?;
-        self.note_legacy(pairs.legacy);
         let mut created_by = "ENV".to_owned();
         let mut edits = Vec::with_capacity(expanded.len());
         for (key, value) in expanded {
-            self.note_secret(&key);
             created_by.push_str(&format!(" {key}={value}"));
             self.variables.set(&key, &value);
             edits.push(ConfigEdit::Env { key, value });
@@ -63,7 +60,6 @@ impl Stage<'_> {
 
     pub(super) fn label(&mut self, pairs: &Pairs) -> Result<Outcome, Error> {
         let expanded = self.expand_pairs(pairs)?;
-        self.note_legacy(pairs.legacy);
         let mut created_by = "LABEL".to_owned();
         let mut edits = Vec::with_capacity(expanded.len());
         for (key, value) in expanded {
@@ -73,32 +69,29 @@ impl Stage<'_> {
         Ok(self.config(edits, created_by))
     }
 
-    pub(super) fn cmd(&mut self, command: &CommandLine) -> Outcome {
-        self.note_once("CMD");
-        let argv = self.command_line(command);
+    pub(super) fn cmd(&mut self, statement: &Statement, command: &CommandLine) -> Outcome {
+        self.cmd_set = true;
+        let argv = self.command_line(statement, command);
         let created_by = format!("CMD {}", quote_list(&argv));
         self.config(vec![ConfigEdit::Cmd(argv)], created_by)
     }
 
     /// Forgets the command of the base, but not one that this very stage has set.
-    pub(super) fn entrypoint(&mut self, command: &CommandLine) -> Outcome {
-        self.note_once("ENTRYPOINT");
-        let argv = self.command_line(command);
+    pub(super) fn entrypoint(&mut self, statement: &Statement, command: &CommandLine) -> Outcome {
+        let argv = self.command_line(statement, command);
         let created_by = format!("ENTRYPOINT {}", quote_list(&argv));
         let mut edits = vec![ConfigEdit::Entrypoint(argv)];
-        if !self.last.contains_key("CMD") && !self.image.config.cmd.is_empty() {
+        if !self.cmd_set && !self.image.config.cmd.is_empty() {
             edits.push(ConfigEdit::ClearCmd);
         }
         self.config(edits, created_by)
     }
 
-    fn command_line(&mut self, command: &CommandLine) -> Vec<String> {
+    fn command_line(&mut self, statement: &Statement, command: &CommandLine) -> Vec<String> {
         match command {
             CommandLine::Exec(argv) => argv.clone(),
             CommandLine::Shell(text) => {
-                if self.image.config.shell.is_empty() {
-                    self.note_shell_form();
-                }
+                self.note_shell_form(statement);
                 self.with_shell(text)
             }
         }
@@ -115,7 +108,6 @@ impl Stage<'_> {
     }
 
     pub(super) fn healthcheck(&mut self, check: &Healthcheck) -> Outcome {
-        self.note_once("HEALTHCHECK");
         let nanos = |time: Option<std::time::Duration>| {
             time.map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
         };
@@ -200,7 +192,6 @@ impl Stage<'_> {
         for text in sorted {
             let expanded = word::expand(text, &self.variables, self.graph.escape)
                 .map_err(|error| self.error(error))?;
-            self.note_undefined(&expanded.unmatched);
             specs.extend(expanded.words);
         }
         let mut ports = Vec::new();

@@ -1,8 +1,8 @@
 //! The state of a stage while its instructions are taken one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use dockerfile::lint::Warning;
+use dockerfile::lint::{LintOptions, Warning};
 use dockerfile::word::Expanded;
 use dockerfile::{Instruction, Span, word};
 use oci::{ConfigEdit, DEFAULT_PATH, ImageConfig, Platform};
@@ -28,11 +28,12 @@ pub(super) struct Stage<'a> {
     pub(super) args: Vec<(String, Option<String>)>,
     pub(super) platform: Platform,
     pub(super) workdir_set: bool,
-    /// Where the last `CMD`, `ENTRYPOINT` and `HEALTHCHECK` of this very stage stand.
-    pub(super) last: BTreeMap<&'static str, Span>,
+    /// This very stage has a `CMD`.
+    pub(super) cmd_set: bool,
     /// The instruction being taken.
     pub(super) span: Span,
-    pub(super) instruction: &'static str,
+    /// Which findings the instruction being taken may have.
+    pub(super) lint: LintOptions,
     setup: Vec<ConfigEdit>,
     steps: Vec<Step>,
     pub(super) warnings: Vec<Warning>,
@@ -64,9 +65,9 @@ impl<'a> Stage<'a> {
             args: Vec::new(),
             platform: node.platform.clone().unwrap_or_else(|| target.clone()),
             workdir_set: false,
-            last: BTreeMap::new(),
+            cmd_set: false,
             span: node.from.span,
-            instruction: "FROM",
+            lint: graph.lint.for_statement(&node.from),
             setup: Vec::new(),
             steps: Vec::new(),
             warnings: Vec::new(),
@@ -82,6 +83,7 @@ impl<'a> Stage<'a> {
             NodeBase::Image(request) => {
                 let base = bases.get(&request.id).ok_or_else(|| missing(request.id.to_string()))?;
                 stage.image = base.config.clone();
+                stage.note_base_platform(request, node.from.span);
             }
             NodeBase::Stage(base) => {
                 let base = finished.get(base).ok_or_else(|| missing(format!("stage {base}")))?;
@@ -124,13 +126,13 @@ impl<'a> Stage<'a> {
     pub(super) fn take(&mut self, work: Work) -> Result<(), Error> {
         let Work { statement, sources, triggered } = work;
         self.span = statement.span;
-        self.instruction = statement.instruction.name();
+        self.lint = self.graph.lint.for_statement(&statement);
         let outcome = match &statement.instruction {
             Instruction::Add(add) => self.add(add)?,
             Instruction::Arg(arg) => self.arg(arg)?,
-            Instruction::Cmd(command) => self.cmd(command),
+            Instruction::Cmd(command) => self.cmd(&statement, command),
             Instruction::Copy(copy) => self.copy(copy, sources.first().and_then(Option::as_ref))?,
-            Instruction::Entrypoint(command) => self.entrypoint(command),
+            Instruction::Entrypoint(command) => self.entrypoint(&statement, command),
             Instruction::Env(pairs) => self.env(pairs)?,
             Instruction::Expose(words) => self.expose(words)?,
             Instruction::Healthcheck(check) => self.healthcheck(check),
@@ -215,13 +217,6 @@ impl<'a> Stage<'a> {
     pub(super) fn noted(&mut self, expanded: Expanded) -> String {
         self.note_undefined(&expanded.unmatched);
         expanded.text
-    }
-
-    /// A declared argument without a value is nothing to complain about.
-    pub(super) fn note_undefined(&mut self, names: &BTreeSet<String>) {
-        let declared = |name: &str| self.args.iter().any(|(arg, _)| arg == name);
-        let undefined: Vec<&String> = names.iter().filter(|name| !declared(name)).collect();
-        let _ = undefined;
     }
 
     /// Refuses a feature that has no effect yet.

@@ -9,32 +9,32 @@ use oci::{
 use plan::{Base, BaseImageId, BuildPlan, HistoryKind, PlanOptions, StageBase, StageId};
 
 /// Image configs by full name.
-pub type Images = BTreeMap<String, ImageConfig>;
+pub(crate) type Images = BTreeMap<String, ImageConfig>;
 
 /// Images of a data file: full name → config document.
-pub fn images(json: &str) -> Images {
+pub(crate) fn images(json: &str) -> Images {
     let documents: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(json).expect("the data file is JSON");
     documents.into_iter().map(|(name, document)| (name, config(&document))).collect()
 }
 
 /// A config document as it would be pulled.
-pub fn config(document: &serde_json::Value) -> ImageConfig {
+pub(crate) fn config(document: &serde_json::Value) -> ImageConfig {
     let bytes = serde_json::to_vec(document).expect("a value is JSON");
     let raw: Raw<ImageConfig> = Raw::parse(bytes).expect("the data file's configs are valid");
     raw.value().clone()
 }
 
 /// What a Dockerfile comes to.
-pub struct Planned {
-    pub plan: BuildPlan,
-    pub bases: BTreeMap<BaseImageId, Base>,
+pub(crate) struct Planned {
+    pub(crate) plan: BuildPlan,
+    pub(crate) bases: BTreeMap<BaseImageId, Base>,
 }
 
 /// The plan, or the message and the lines a user would see.
-pub struct Refused {
-    pub message: String,
-    pub lines: Vec<(u32, u32)>,
+pub(crate) struct Refused {
+    pub(crate) message: String,
+    pub(crate) lines: Vec<(u32, u32)>,
 }
 
 impl Refused {
@@ -50,7 +50,7 @@ impl Refused {
 }
 
 /// Plans a text as the builder does: stages, then images, then steps.
-pub fn plan(text: &str, options: &PlanOptions, images: &Images) -> Result<Planned, Refused> {
+pub(crate) fn plan(text: &str, options: &PlanOptions, images: &Images) -> Result<Planned, Refused> {
     let file = dockerfile::parse(text.as_bytes()).map_err(|errors| {
         let error = errors.first().expect("a refusal has a reason");
         Refused::new(error, &[error.span])
@@ -75,7 +75,7 @@ pub fn plan(text: &str, options: &PlanOptions, images: &Images) -> Result<Planne
 }
 
 /// Options for a machine of the kind the recorded answers come from.
-pub fn options() -> PlanOptions {
+pub(crate) fn options() -> PlanOptions {
     PlanOptions::new(Platform::new("linux", "amd64"))
 }
 
@@ -110,7 +110,7 @@ fn base_image(config: &ImageConfig) -> BaseImage {
 
 impl Planned {
     /// The image of the plan's target, with layers that hold nothing.
-    pub fn image(&self) -> Image {
+    pub(crate) fn image(&self) -> Image {
         let mut drafts: BTreeMap<StageId, ImageDraft> = BTreeMap::new();
         for stage in &self.plan.stages {
             let mut draft = match &stage.base {
