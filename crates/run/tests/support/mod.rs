@@ -8,6 +8,7 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(unreachable_pub, reason = "the programs that share it are crates of their own")]
 
+pub mod pod;
 pub mod user;
 
 use std::os::unix::fs::PermissionsExt;
