@@ -101,12 +101,14 @@ pub struct Isolation {
     owners: Owners,
     owners_reason: String,
     own_pids: bool,
+    set_groups: bool,
     state_dir: PathBuf,
     protected: Vec<RootPath>,
     network: NetworkFiles,
 }
 
-/// Finds the best rung by trying, and takes it: from here on the whole program is in it.
+/// Finds the best rung by trying, and takes it: from here on the whole program is in it, its
+/// memory is hidden from steps, and their orphans become its children.
 ///
 /// Call it before the program has a second thread, and once.
 pub fn enter(options: &EnterOptions) -> Result<Isolation> {
@@ -115,31 +117,37 @@ pub fn enter(options: &EnterOptions) -> Result<Isolation> {
     // What the system says now; a build in place changes the files.
     let network = NetworkFiles::read();
     let protected = protected_paths(options)?;
-    let isolation = |rung, reason| Isolation {
-        rung,
-        reason,
-        owners: Owners::from_usable(id_map::usable_here()),
-        owners_reason: "the id does not exist in the user namespace of this container".to_owned(),
-        own_pids: false,
-        state_dir: state_dir.clone(),
-        protected: protected.clone(),
-        network: network.clone(),
-    };
-    // A step's orphans come to this program instead of getting lost.
     sys::become_subreaper().map_err(host::system("become a subreaper"))?;
+    let taken = take(options, &state_dir)?;
+    sys::hide_memory().map_err(host::system("hide the memory"))?;
+    Ok(Isolation {
+        rung: taken.rung,
+        reason: taken.reason,
+        owners: taken.owners,
+        owners_reason: taken.owners_reason,
+        own_pids: taken.own_pids,
+        set_groups: id_map::groups_can_be_set(),
+        state_dir,
+        protected,
+        network,
+    })
+}
+
+/// A rung with what it gives.
+pub(crate) struct Taken {
+    pub(crate) rung: Rung,
+    pub(crate) reason: String,
+    pub(crate) owners: Owners,
+    pub(crate) owners_reason: String,
+    pub(crate) own_pids: bool,
+}
+
+fn take(options: &EnterOptions, state_dir: &Path) -> Result<Taken> {
     if options.choice == Choice::InPlace {
-        let reason = in_place(options)?;
-        return Ok(isolation(Rung::InPlace, reason));
+        return in_place(options).map(in_this_namespace);
     }
-    let lacking = match namespaces::enter(&state_dir) {
-        Ok(entered) => {
-            return Ok(Isolation {
-                owners: entered.owners,
-                owners_reason: entered.owners_reason,
-                own_pids: entered.own_pids,
-                ..isolation(Rung::Namespaces, entered.reason)
-            });
-        }
+    let lacking = match namespaces::enter(state_dir) {
+        Ok(taken) => return Ok(taken),
         Err(lacking) if options.choice == Choice::Namespaces => {
             return Err(Error::Impossible { rung: "namespaces", reason: lacking });
         }
@@ -151,12 +159,39 @@ pub fn enter(options: &EnterOptions) -> Result<Isolation> {
         false => Err(Error::NotInContainer),
     };
     Ok(match in_place {
-        Ok(reason) => isolation(Rung::InPlace, format!("{reason}; no namespaces: {lacking}")),
-        Err(error) => {
-            let reason = format!("namespaces: {lacking}; in place: {error}");
-            isolation(Rung::FilesOnly, reason)
-        }
+        Ok(reason) => in_this_namespace(format!("{reason}; no namespaces: {lacking}")),
+        Err(error) => Taken {
+            rung: Rung::FilesOnly,
+            reason: format!("namespaces: {lacking}; in place: {error}"),
+            ..without_processes()
+        },
     })
+}
+
+/// In place, files have the owners that this container can give.
+fn in_this_namespace(reason: String) -> Taken {
+    Taken {
+        rung: Rung::InPlace,
+        reason,
+        owners: Owners::from_usable(id_map::usable_here()),
+        owners_reason: "the id does not exist in the user namespace of this container".to_owned(),
+        own_pids: false,
+    }
+}
+
+/// Files only, owned by whoever runs the build.
+fn without_processes() -> Taken {
+    let privileged = capabilities::effective().contains(Capabilities::CHOWN);
+    Taken {
+        rung: Rung::FilesOnly,
+        reason: String::new(),
+        owners: match privileged {
+            true => Owners::from_usable(id_map::usable_here()),
+            false => Owners::One,
+        },
+        owners_reason: "giving files away needs the capability CHOWN".to_owned(),
+        own_pids: false,
+    }
 }
 
 /// Whether the container's own `/` can be taken, and why.
@@ -253,8 +288,11 @@ impl Isolation {
                 return Err(Error::UnmappedId { id, reason: self.owners_reason.clone() });
             }
         }
-        let set_groups = self.rung == Rung::InPlace || self.owners != Owners::One;
-        let request = step::Request { own_pids: self.own_pids, set_groups, network: &self.network };
+        let request = step::Request {
+            own_pids: self.own_pids,
+            set_groups: self.set_groups,
+            network: &self.network,
+        };
         step::run(&request, root, invocation, output, stop)
     }
 }

@@ -4,22 +4,15 @@
 //! there works for a step; what a security module, a filter or an old kernel refuses shows here.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rootfs::{Protected, RootDir, RootPath};
 use sys::capabilities::{self, Capabilities};
 use sys::child::{self, Report};
 use sys::id_map::{self, Maps};
 
-use crate::enter::Owners;
-use crate::{Error, Result, host, step};
-
-/// What was entered.
-pub(crate) struct Entered {
-    pub(crate) own_pids: bool,
-    pub(crate) owners: Owners,
-    pub(crate) owners_reason: String,
-    pub(crate) reason: String,
-}
+use crate::enter::{Owners, Rung, Taken};
+use crate::{Error, Identity, Invocation, Result, host, step};
 
 /// A way to get the right to mount.
 enum Way {
@@ -30,7 +23,7 @@ enum Way {
 }
 
 /// Enters the best way that works; in words why none does.
-pub(crate) fn enter(state_dir: &Path) -> Result<Entered, String> {
+pub(crate) fn enter(state_dir: &Path) -> Result<Taken, String> {
     let scratch = Scratch::make(state_dir).map_err(|error| describe(&error))?;
     let mut lacking = Vec::new();
     for way in ways(&mut lacking) {
@@ -86,11 +79,13 @@ fn go(way: &Way) -> Result<(), sys::namespaces::Error> {
     }
 }
 
-fn take(way: Way, own_pids: bool, lacking: &[String]) -> Result<Entered, String> {
+fn take(way: Way, own_pids: bool, lacking: &[String]) -> Result<Taken, String> {
     go(&way).map_err(|error| describe(&error))?;
+    let rung = Rung::Namespaces;
     let pids = if own_pids { "" } else { ", no pid namespace" };
     Ok(match way {
-        Way::Administrator => Entered {
+        Way::Administrator => Taken {
+            rung,
             own_pids,
             owners: Owners::from_usable(id_map::usable_here()),
             owners_reason: "the id does not exist in this user namespace".to_owned(),
@@ -98,7 +93,8 @@ fn take(way: Way, own_pids: bool, lacking: &[String]) -> Result<Entered, String>
         },
         Way::User(maps @ Maps::Single { .. }, missing) => {
             let missing = missing.or_else(|| lacking.last().cloned()).unwrap_or_default();
-            Entered {
+            Taken {
+                rung,
                 own_pids,
                 owners: Owners::from_usable(maps.usable()),
                 owners_reason: format!(
@@ -108,7 +104,8 @@ fn take(way: Way, own_pids: bool, lacking: &[String]) -> Result<Entered, String>
                 reason: format!("user namespace with one id ({missing}){pids}"),
             }
         }
-        Way::User(maps, _) => Entered {
+        Way::User(maps, _) => Taken {
+            rung,
             own_pids,
             owners: Owners::from_usable(maps.usable()),
             owners_reason: "the id is beyond the ranges that this user may map".to_owned(),
@@ -117,16 +114,32 @@ fn take(way: Way, own_pids: bool, lacking: &[String]) -> Result<Entered, String>
     })
 }
 
+/// A step that does nothing.
+fn invocation() -> Invocation {
+    Invocation {
+        argv: Vec::new(),
+        env: Vec::new(),
+        cwd: RootPath::root(),
+        identity: Identity::default(),
+        hostname: "rehearsal".to_owned(),
+        mounts: Vec::new(),
+        grace: Duration::ZERO,
+    }
+}
+
 /// Makes the surroundings of a step in the scratch root, and ends there.
 fn rehearse(scratch: &Path, own_pids: bool) -> Result<(), String> {
     let run = || -> Result<()> {
         let root = RootDir::open(&scratch.join("rootfs"))?;
         let network = step::NetworkFiles::default();
-        let request = step::Request { own_pids, set_groups: false, network: &network };
-        let prepared = step::Private::prepare(&request, scratch, &root, "rehearsal")?;
+        let set_groups = id_map::groups_can_be_set();
+        let request = step::Request { own_pids, set_groups, network: &network };
+        let invocation = invocation();
+        let prepared = step::Private::prepare(&request, scratch, &root, &invocation.hostname)?;
+        let preparation = step::preparation(&request, &invocation, step::filter())?;
         let null = step::null_device()?;
         let stdio = [&null, &null, &null].map(std::os::fd::AsFd::as_fd);
-        let spec = prepared.spec(Vec::new(), None);
+        let spec = prepared.spec(preparation, None);
         let mut child = child::spawn(&spec, stdio).map_err(host::system("start a process"))?;
         let mut outcome = Err(Error::Supervisor { program: "rehearsal".to_owned() });
         while let Some(report) = child.next_report().map_err(host::system("read a report"))? {

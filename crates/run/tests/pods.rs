@@ -20,6 +20,7 @@ const CASES: &[Case] = &[
     ("root_a_pod_with_its_state_on_a_volume", volume),
     ("root_a_pod_with_no_new_privileges", no_new_privileges),
     ("root_a_pod_without_a_filter_gets_private_roots", unconfined),
+    ("root_a_pod_that_may_mount_gets_private_roots", administrator),
 ];
 
 const INNER: &[Case] = &[
@@ -27,6 +28,8 @@ const INNER: &[Case] = &[
     ("pod_volume", pod_volume),
     ("pod_no_new_privileges", pod_no_new_privileges),
     ("pod_unconfined", pod_unconfined),
+    ("pod_administrator", pod_administrator),
+    ("escape", support::escape),
 ];
 
 fn main() {
@@ -54,6 +57,12 @@ fn no_new_privileges() {
 fn unconfined() {
     if testkit::require_root("a pod") {
         run_in_pod("pod_unconfined", Filter::None, false);
+    }
+}
+
+fn administrator() {
+    if testkit::require_root("a pod") {
+        run_in_pod("pod_administrator", Filter::Administrator, false);
     }
 }
 
@@ -219,4 +228,34 @@ fn pod_unconfined() {
     }
     // Nothing outside the state directory has changed.
     assert_eq!(names("/"), set("dev etc kaniko motd opt proc sys var"));
+}
+
+/// Docker's filter lets such a pod mount, but not change the root: the step's root is moved over
+/// the pod's, and must be no easier to leave for that.
+fn pod_administrator() {
+    let fixture = enter(Choice::Auto, "/kaniko", Rung::Namespaces);
+    assert_eq!(fixture.isolation.reason(), "CAP_SYS_ADMIN");
+    fixture.check(
+        "set -- /proc/[0-9]*; echo $#; hostname; ls /",
+        0,
+        "2\nstep\nbin\ndev\netc\nproc\nroot\nsys\ntmp\n",
+    );
+    fixture.check("kill -9 $PPID; exit 4", 4, "");
+    assert_ne!(fixture.sh("mount -t tmpfs x /tmp").exit, Exit::Code(0));
+    let programs = fixture.path().join("programs");
+    std::fs::create_dir(&programs).expect("because it is ours");
+    let mut loader = None;
+    for name in names("/kaniko/lib") {
+        let from = Path::new("/kaniko/lib").join(&name);
+        std::fs::copy(from, programs.join(&name)).expect("because it is ours");
+        loader = loader.or(Some(name).filter(|name| name.starts_with("ld-linux")));
+    }
+    let loader = format!("/programs/{}", loader.expect("because the test was started by it"));
+    let words = [&*loader, "--library-path", "/programs", "/programs/test", "--case", "escape"];
+    let mut invocation = shell("unused");
+    invocation.argv = words.map(str::to_owned).to_vec();
+    let outcome = fixture.run(&invocation).expect("because the program is there");
+    assert_eq!(outcome.exit, Exit::Code(0), "{outcome:?}");
+    let found: BTreeSet<String> = outcome.stdout.lines().map(str::to_owned).collect();
+    assert!(found.contains("programs") && !found.contains("kaniko"), "{found:?}");
 }

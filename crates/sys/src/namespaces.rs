@@ -176,3 +176,16 @@ fn finish(pid: Pid) -> Result<i32, Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_with_threads_is_not_copied() {
+        // The test harness has threads of its own.
+        let attempted = attempt(|| Ok(()));
+        assert!(matches!(attempted, Err(Error::Threads)), "{attempted:?}");
+        assert!(!single_threaded());
+    }
+}

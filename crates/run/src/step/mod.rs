@@ -58,7 +58,7 @@ pub(crate) fn run(
     let (spec, room) = match &root.place {
         Place::Private { directory } => {
             let private = Private::prepare(request, directory, &root.dir, &invocation.hostname)?;
-            let preparation = preparation(request, invocation, Some(Action::LoadFilter(filter())))?;
+            let preparation = preparation(request, invocation, filter())?;
             (private.spec(preparation, Some(program)), Room::Private(private))
         }
         Place::InPlace { aside } => {
@@ -66,11 +66,10 @@ pub(crate) fn run(
             request.network.provide(&mut placeholders, &root.protected, aside)?;
             // The pod's own filter holds the step already; without CAP_SYS_ADMIN a second one
             // would cost it sudo and file capabilities.
-            let filter = Action::LoadFilter(filter()).optional();
             let spec = Spec {
                 namespaces: UnshareFlags::empty(),
                 surroundings: vec![Action::HideMemory, Action::BecomeSubreaper],
-                preparation: preparation(request, invocation, Some(filter))?,
+                preparation: preparation(request, invocation, filter().optional())?,
                 program: Some(program),
             };
             (spec, Room::InPlace(placeholders))
@@ -112,20 +111,20 @@ impl Room {
 }
 
 /// From the supervisor's process to the program's: session, directory, rights, identity.
-fn preparation(
+pub(crate) fn preparation(
     request: &Request<'_>,
     invocation: &Invocation,
-    filter: Option<Action>,
+    filter: Action,
 ) -> Result<Vec<Action>> {
     let identity = &invocation.identity;
     let mut actions = vec![
         Action::NewSession,
         Action::SetUmask(0o022),
         Action::ChangeDirectory(c_string("working directory", invocation.cwd.as_bytes())?),
+        // Loading the filter takes a capability that is given up next.
+        filter,
+        Action::LimitCapabilities(DOCKER_DEFAULT),
     ];
-    // Loading the filter takes a capability that is given up next.
-    actions.extend(filter);
-    actions.push(Action::LimitCapabilities(DOCKER_DEFAULT));
     if request.set_groups {
         actions.push(Action::SetGroups(identity.groups.clone()));
     }
@@ -136,8 +135,9 @@ fn preparation(
     Ok(actions)
 }
 
-fn filter() -> Filter {
-    Filter::docker_default(DOCKER_DEFAULT)
+/// The system call filter of a step.
+pub(crate) fn filter() -> Action {
+    Action::LoadFilter(Filter::docker_default(DOCKER_DEFAULT))
 }
 
 fn check_directory(root: &RootDir, cwd: &RootPath) -> Result<()> {

@@ -82,7 +82,6 @@ impl Fixture {
     pub fn enter(choice: Choice, state: &Path, force: bool) -> Fixture {
         let options = options(choice, state, force);
         let isolation = run::enter(&options).unwrap_or_else(|error| panic!("{}", chain(&error)));
-        sys::hide_memory().expect("because it is always possible");
         let roots = isolation.stage_roots(&state.join("builds/1")).expect("because it is writable");
         let root = roots.activate(0).unwrap_or_else(|error| panic!("{}", chain(&error)));
         let path = match isolation.rung() {
@@ -244,4 +243,17 @@ pub fn is_running(text: &str) -> bool {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(text)
     })
+}
+
+/// The classic way out of a chroot, and what is seen after it.
+pub fn escape() {
+    std::fs::create_dir_all("/foothold").expect("because we are root");
+    rustix::process::chroot("/foothold").expect("because the capability is there");
+    for _ in 0..100 {
+        rustix::process::chdir("..").expect("because there is always a parent");
+    }
+    rustix::process::chroot(".").expect("because the capability is there");
+    for entry in std::fs::read_dir("/").expect("because it is a directory").flatten() {
+        println!("{}", entry.file_name().to_string_lossy());
+    }
 }

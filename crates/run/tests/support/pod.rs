@@ -26,6 +26,8 @@ pub enum Filter {
     None,
     /// `RuntimeDefault` and `allowPrivilegeEscalation: false`.
     NoNewPrivileges,
+    /// `RuntimeDefault` for a pod with the capability SYS_ADMIN, which may mount but not pivot.
+    Administrator,
 }
 
 /// Runs an inner case as the first process of a pod. With a volume, `/state` is a mount.
@@ -127,6 +129,12 @@ fn config(bundle: &Path, id: &str, case: &str, filter: Filter, volume: bool) -> 
     );
     let seccomp = match filter {
         Filter::Default | Filter::NoNewPrivileges => format!(",\n  \"seccomp\": {SECCOMP}"),
+        Filter::Administrator => {
+            let allowed = "\"syscalls\": [\n {\"names\": [\"mount\", \"umount2\", \"unshare\", \
+                           \"clone\", \"setns\", \"sethostname\", \"mount_setattr\"], \
+                           \"action\": \"SCMP_ACT_ALLOW\"},";
+            format!(",\n  \"seccomp\": {}", SECCOMP.replace("\"syscalls\": [", allowed))
+        }
         Filter::None => String::new(),
     };
     let mut text = TEMPLATE
@@ -136,6 +144,9 @@ fn config(bundle: &Path, id: &str, case: &str, filter: Filter, volume: bool) -> 
         .replace("@SECCOMP@", &seccomp);
     if filter == Filter::NoNewPrivileges {
         text = text.replace("\"noNewPrivileges\": false", "\"noNewPrivileges\": true");
+    }
+    if filter == Filter::Administrator {
+        text = text.replace("\"CAP_CHOWN\"", "\"CAP_SYS_ADMIN\", \"CAP_CHOWN\"");
     }
     if volume {
         let mount = "\"mounts\": [\n  { \"destination\": \"/state\", \"type\": \"tmpfs\", \

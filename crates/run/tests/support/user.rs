@@ -1,7 +1,7 @@
 //! An ordinary user, made for the time of a case: nothing of it depends on the machine's accounts.
 //!
 //! In a mount namespace of its own, `/tmp` is a fresh file system that everybody can reach (the
-//! checkout may be below a closed directory), and `/etc` is an overlay with the user's entries.
+//! checkout may be below a closed directory), and `/etc` a small one with the user's entries.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -59,29 +59,36 @@ fn as_user(command: &mut Command) -> &mut Command {
     command.uid(ID).gid(ID).env_clear().env("PATH", path).current_dir("/")
 }
 
+/// Puts a small `/etc` in front of the machine's, with an entry for the user.
 fn make_accounts(ids: Ids) {
-    for dir in ["/tmp/etc", "/tmp/work"] {
-        std::fs::create_dir(dir).expect("because the directory is empty");
-        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).expect("as above");
-    }
-    let options = c"lowerdir=/etc,upperdir=/tmp/etc,workdir=/tmp/work";
-    mount("overlay", "/etc", "overlay", MountFlags::empty(), Some(options))
-        .expect("because an overlay may be put on /etc");
-    let append = |path: &str, line: String| {
-        let mut text = std::fs::read_to_string(path).unwrap_or_default();
-        text.push_str(&line);
-        std::fs::write(path, text).expect("because the overlay is ours");
+    let names =
+        ["passwd", "group", "nsswitch.conf", "ld.so.cache", "login.defs", "hosts", "resolv.conf"];
+    let kept = names.map(|name| (name, std::fs::read(Path::new("/etc").join(name))));
+    mount("tmpfs", "/etc", "tmpfs", MountFlags::empty(), Some(c"mode=0755"))
+        .expect("because the mounts are ours");
+    let write = |name: &str, content: &[u8]| {
+        let path = Path::new("/etc").join(name);
+        std::fs::write(&path, content).expect("because the directory is ours");
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o644)).expect("as above");
     };
-    append("/etc/passwd", format!("kaniko-test:x:{ID}:{ID}::/nonexistent:/bin/sh\n"));
-    append("/etc/group", format!("kaniko-test:x:{ID}:\n"));
+    for (name, content) in kept {
+        let mut content = content.unwrap_or_default();
+        match name {
+            "passwd" => {
+                content.extend(format!("kaniko-test:x:{ID}:{ID}::/nonexistent:/bin/sh\n").bytes());
+            }
+            "group" => content.extend(format!("kaniko-test:x:{ID}:\n").bytes()),
+            _ if content.is_empty() => continue,
+            _ => {}
+        }
+        write(name, &content);
+    }
     let line = match ids {
         Ids::Range => format!("kaniko-test:{FIRST}:65536\n"),
         Ids::None => String::new(),
     };
-    for path in ["/etc/subuid", "/etc/subgid"] {
-        std::fs::write(path, &line).expect("because the overlay is ours");
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o644)).expect("as above");
-    }
+    write("subuid", line.as_bytes());
+    write("subgid", line.as_bytes());
 }
 
 /// Asks util-linux, which uses the same setuid programs, whether it is possible at all.
