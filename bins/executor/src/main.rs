@@ -1,3 +1,46 @@
-//! Builds an image.
+//! `executor`: builds an image from a Dockerfile inside a container.
+//!
+//! Only wires: flags and environment to a request, the rung before the first thread, the runtime,
+//! the build, the report. Read `request.rs` and `report.rs` for the two mappings.
 
-fn main() {}
+mod report;
+mod request;
+mod session;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cli::{Environment, ExecutorFlags, Parsed, console};
+
+fn main() -> ExitCode {
+    let environment = Environment::read();
+    match cli::executor_flags(std::env::args_os().skip(1), &environment) {
+        Err(error) => {
+            console::print_error(&cli::report::usage_error(&error));
+            ExitCode::FAILURE
+        }
+        Ok(Parsed::Print(text)) => {
+            console::print(&text);
+            ExitCode::SUCCESS
+        }
+        Ok(Parsed::Run(flags)) => run(&flags, &environment),
+    }
+}
+
+fn run(flags: &ExecutorFlags, environment: &Environment) -> ExitCode {
+    cli::log::init(&flags.log);
+    for notice in &flags.notices {
+        tracing::warn!("{notice}");
+    }
+    let request = match request::from_flags(flags, environment) {
+        Ok(request) => request,
+        Err(error) => return report::setup_failed(error.as_ref()),
+    };
+    let observer: Arc<dyn builder::Observer> = Arc::new(report::Log);
+    if flags.dryrun {
+        return report::planned(session::plan(&request, &observer), &request);
+    }
+    let options = request::enter_options(flags, environment, &request);
+    let shown = request.clone();
+    report::built(session::build(request, &options, observer), &shown)
+}

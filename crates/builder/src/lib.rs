@@ -1,1 +1,40 @@
-//! Carries out a build request.
+//! Carries out a build request: context, Dockerfile, plan, stages, layers, outputs.
+//!
+//! The only crate that knows the order of things. It decides nothing about the language (`plan`
+//! does), touches no file itself but the build's own directory, and prints nothing: what it has to
+//! tell are [`Event`]s. *Does not* parse flags, read the environment or the clock.
+//!
+//! Read [`BuildRequest`] first, then [`build`], then `stage.rs`, which carries out a stage, and
+//! `step.rs`, the one `match` over what a step can be.
+#![forbid(unsafe_code)]
+
+mod bases;
+mod blobs;
+mod build;
+mod error;
+mod event;
+mod files;
+mod prepare;
+mod program;
+mod publish;
+mod remote;
+mod request;
+mod stage;
+mod step;
+mod workdir;
+mod workspace;
+
+pub use build::{BuildOutcome, build, dockerfile_text, plan_only};
+pub use error::{BaseError, Error, StepError};
+pub use event::{Event, LayerSummary, Observer};
+pub use prepare::read_host_file;
+pub use request::{BuildRequest, Lint, Outputs};
+
+// What a caller needs of the crates below, to make a request.
+pub use context::DockerfilePlace;
+pub use layer::Compression;
+pub use oci::{ImageFormat, Platform, Reference, Timestamp};
+pub use plan::BuildPlan;
+pub use rootfs::RootPath;
+pub use run::{Choice, EnterOptions, Isolation, enter};
+pub use transport::{Proxies, Resolver, RootSources, Roots, Settings};

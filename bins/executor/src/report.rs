@@ -1,0 +1,144 @@
+//! What the user sees: events as kaniko's log lines, the end as text and exit status.
+
+use std::process::ExitCode;
+
+use builder::{BuildOutcome, BuildPlan, BuildRequest, DockerfilePlace, Event, Observer};
+use cli::{Excerpt, Report, console};
+
+use crate::session::Failure;
+
+/// Writes events to the log, and a step's output through.
+pub(crate) struct Log;
+
+impl Observer for Log {
+    fn observe(&self, event: &Event) {
+        match event {
+            Event::Lint { rule, detail, span } => {
+                tracing::warn!("{rule}: {detail} (line {})", span.start.line);
+            }
+            Event::Warning(text) => tracing::warn!("{text}"),
+            Event::Planned { stages, steps } => {
+                tracing::info!("Building {stages} stages with {steps} steps");
+            }
+            Event::BaseResolved { name, digest } => {
+                tracing::info!("Retrieved image manifest {name}: {digest}");
+            }
+            Event::StageStarted { index, name, base } => match name {
+                Some(name) => {
+                    tracing::info!("Building stage '{base}' [idx: '{index}', name: '{name}']");
+                }
+                None => tracing::info!("Building stage '{base}' [idx: '{index}']"),
+            },
+            Event::BaseUnpacked { name, layers, took } => {
+                tracing::info!("Unpacked {layers} layers of {name}: took {took:.2?}");
+            }
+            Event::StepStarted { text } => tracing::info!("{text}"),
+            Event::StepFinished { text, took, layer } => match layer {
+                Some(layer) => tracing::info!(
+                    "{} took {took:.2?}: layer of {} entries, {} bytes, {}",
+                    first_line(text),
+                    layer.entries,
+                    layer.bytes,
+                    layer.digest
+                ),
+                None => tracing::debug!("{} took {took:.2?}", first_line(text)),
+            },
+            Event::Output { stderr, line } => {
+                let mut line = line.clone();
+                line.push(b'\n');
+                match stderr {
+                    true => console::step_error(&line),
+                    false => console::step_output(&line),
+                }
+            }
+            Event::ImageFinished { digest } => tracing::info!("Built image {digest}"),
+            Event::Pushed { destination, digest, took } => {
+                tracing::info!("Pushed {destination} as {digest}: took {took:.2?}");
+            }
+            Event::Written { what, path } => tracing::info!("Wrote {what} {path}"),
+            _ => {}
+        }
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// The program could not get ready.
+pub(crate) fn setup_failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    let report = Report { doing: "", error, excerpt: None, hint: None, output: &[] };
+    console::print_error(&cli::report::render(&report));
+    ExitCode::FAILURE
+}
+
+/// The end of `--dryrun`: the plan on standard output.
+pub(crate) fn planned(plan: Result<BuildPlan, Failure>, request: &BuildRequest) -> ExitCode {
+    match plan {
+        Ok(plan) => {
+            console::print(&plan.to_string());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => failed(&failure, request),
+    }
+}
+
+/// The end of a build.
+pub(crate) fn built(outcome: Result<BuildOutcome, Failure>, request: &BuildRequest) -> ExitCode {
+    match outcome {
+        Ok(outcome) => {
+            tracing::info!("Finished in {:.2?}", outcome.took);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => failed(&failure, request),
+    }
+}
+
+fn failed(failure: &Failure, request: &BuildRequest) -> ExitCode {
+    match failure {
+        Failure::Setup(error) => setup_failed(error.as_ref()),
+        Failure::Signal(signal) => {
+            console::print_error(&format!("stopped by signal {signal}\n"));
+            status(128 + signal)
+        }
+        Failure::Build(error) => {
+            show(error, request);
+            status(error.exit_code())
+        }
+    }
+}
+
+fn show(error: &builder::Error, request: &BuildRequest) {
+    let name = match &request.dockerfile {
+        DockerfilePlace::Context(path) => path.to_string(),
+        DockerfilePlace::Host(path) => path.display().to_string(),
+        DockerfilePlace::Elsewhere => "Dockerfile".to_owned(),
+    };
+    let text = error.location().and_then(|_| builder::dockerfile_text(request));
+    let excerpt = match (error.location(), &text) {
+        (Some(span), Some(text)) => Some(Excerpt {
+            name: &name,
+            text,
+            first_line: span.start.line as usize,
+            last_line: span.end.line as usize,
+        }),
+        _ => None,
+    };
+    let hint = error.hint();
+    let report = Report {
+        doing: "error building image",
+        error,
+        excerpt,
+        hint: hint.as_deref(),
+        output: error.output_tail(),
+    };
+    console::print_error(&cli::report::render(&report));
+    for (message, span) in error.siblings() {
+        console::print_error(&format!("line {}: {message}\n", span.start.line));
+    }
+}
+
+fn status(code: i32) -> ExitCode {
+    // A status outside a byte does not exist; 1 says that something failed.
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

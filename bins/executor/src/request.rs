@@ -1,0 +1,193 @@
+//! Flags and environment as a build request: every default becomes a value here.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use builder::{
+    BuildRequest, Choice, Compression, DockerfilePlace, EnterOptions, ImageFormat, Lint, Outputs,
+    Platform, Proxies, Reference, Resolver, RootPath, RootSources, Roots, Settings, Timestamp,
+};
+use cli::{Environment, ExecutorFlags, RegistryFlags};
+use registry::ClientOptions;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The request that the flags ask for. Reads what must be read before a root file system may
+/// change: authorities, name servers, the clock.
+pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Result<BuildRequest> {
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let context = context_directory(flags, &here)?;
+    let platform = flags.platform.as_deref().map(Platform::parse).transpose()?;
+    let build_platform = Platform::host();
+    let pull = client_options(&flags.registry, environment)?;
+    let push = ClientOptions { insecure: flags.registry.insecure, ..pull.clone() };
+    let pull = ClientOptions { insecure: flags.registry.insecure_pull, ..pull };
+    let pull = ClientOptions {
+        skip_tls_verify: flags.registry.skip_tls_verify_pull,
+        ..pull
+    };
+    let now = now();
+    let epoch = flags.source_date_epoch.or(flags.reproducible.then_some(0));
+    Ok(BuildRequest {
+        dockerfile: dockerfile_place(&flags.dockerfile, &context, &here)?,
+        context,
+        targets: flags.targets.clone(),
+        build_args: flags.build_args.clone(),
+        labels: flags.labels.clone(),
+        platform,
+        build_platform,
+        lint: match flags.lint {
+            cli::Lint::Off => Lint::Off,
+            cli::Lint::Warn => Lint::Warn,
+            cli::Lint::Error => Lint::Error,
+        },
+        pull,
+        push,
+        outputs: outputs(flags, &here)?,
+        compression: compression(flags),
+        format: flags.image_format.map(|format| match format {
+            cli::ImageFormat::Oci => ImageFormat::Oci,
+            cli::ImageFormat::Docker => ImageFormat::Docker,
+        }),
+        state_dir: state_dir(flags, environment, &here),
+        build_id: format!("{}-{}", std::process::id(), now.seconds()),
+        now,
+        epoch,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    })
+}
+
+/// What the rung is chosen by.
+pub(crate) fn enter_options(
+    flags: &ExecutorFlags,
+    environment: &Environment,
+    request: &BuildRequest,
+) -> EnterOptions {
+    EnterOptions {
+        choice: match flags.isolation {
+            cli::Isolation::Auto => Choice::Auto,
+            cli::Isolation::Namespaces => Choice::Namespaces,
+            cli::Isolation::InPlace => Choice::InPlace,
+        },
+        force: flags.force,
+        in_container: cli::container::detect(environment).is_some(),
+        state_dir: request.state_dir.clone(),
+        protected: flags.ignore_paths.clone(),
+    }
+}
+
+fn absolute(path: &Path, here: &Path) -> PathBuf {
+    here.join(path)
+}
+
+fn state_dir(flags: &ExecutorFlags, environment: &Environment, here: &Path) -> PathBuf {
+    match &flags.kaniko_dir {
+        Some(path) => absolute(path, here),
+        None => {
+            let in_container = cli::container::detect(environment).is_some();
+            cli::container::state_dir(in_container, environment)
+        }
+    }
+}
+
+/// The directory of a local context: `dir://PATH` or a plain path.
+fn context_directory(flags: &ExecutorFlags, here: &Path) -> Result<PathBuf> {
+    let text = flags.context.as_str();
+    let path = text.strip_prefix("dir://").unwrap_or(text);
+    let path = absolute(Path::new(path), here);
+    Ok(match &flags.context_sub_path {
+        Some(below) => path.join(below.strip_prefix("/").unwrap_or(below)),
+        None => path,
+    })
+}
+
+/// As kaniko: the path as it is, if such a file exists, else below the context.
+fn dockerfile_place(name: &str, context: &Path, here: &Path) -> Result<DockerfilePlace> {
+    let host = absolute(Path::new(name), here);
+    if host.exists() {
+        return Ok(DockerfilePlace::Host(host));
+    }
+    let inside = context.join(name);
+    if !inside.exists() && name == "Dockerfile" && context.join("dockerfile").exists() {
+        return Ok(DockerfilePlace::Context(RootPath::new("dockerfile")?));
+    }
+    if !inside.exists() {
+        return Err(format!(
+            "error resolving dockerfile path: please provide a valid path to a Dockerfile within \
+             the build context with --dockerfile: neither `{}` nor `{}` exists",
+            host.display(),
+            inside.display()
+        )
+        .into());
+    }
+    Ok(DockerfilePlace::Context(RootPath::new(name)?))
+}
+
+fn outputs(flags: &ExecutorFlags, here: &Path) -> Result<Outputs> {
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| absolute(path, here));
+    let destinations = flags.destinations.iter().map(|text| Reference::parse(text));
+    Ok(Outputs {
+        destinations: destinations.collect::<std::result::Result<_, _>>()?,
+        push: !flags.no_push,
+        check_push: !flags.registry.skip_push_permission_check,
+        tar_path: path(&flags.tar_path),
+        oci_layout_path: path(&flags.oci_layout_path),
+        digest_file: path(&flags.digest_file),
+        image_name_with_digest_file: path(&flags.image_name_with_digest_file),
+        image_name_tag_with_digest_file: path(&flags.image_name_tag_with_digest_file),
+        cleanup: flags.cleanup,
+    })
+}
+
+fn compression(flags: &ExecutorFlags) -> Compression {
+    let level = flags.compression_level;
+    match flags.compression {
+        Some(cli::Compression::Zstd) => Compression::Zstd { level: level.unwrap_or(3).clamp(1, 22) },
+        Some(cli::Compression::Gzip) | None => {
+            let level = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(1);
+            Compression::Gzip { level: level.min(12) }
+        }
+    }
+}
+
+fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
+    let text = |names: &[&str]| {
+        names.iter().find_map(|name| environment.text(name)).map(str::to_owned)
+    };
+    let roots = Roots::load(&RootSources {
+        file: text(&["SSL_CERT_FILE"]).map(PathBuf::from),
+        dirs: text(&["SSL_CERT_DIR"]),
+    });
+    let mut certificates = BTreeMap::new();
+    for (registry, path) in &flags.certificates {
+        let place = RootPath::new(path.as_os_str().as_encoded_bytes())?;
+        let pem = builder::read_host_file(&place)?;
+        certificates.insert(registry.clone(), pem);
+    }
+    Ok(ClientOptions {
+        http: Settings {
+            roots,
+            resolver: Some(Resolver::load(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))),
+            proxies: Proxies {
+                http: text(&["HTTP_PROXY", "http_proxy"]),
+                https: text(&["HTTPS_PROXY", "https_proxy"]),
+                no_proxy: text(&["NO_PROXY", "no_proxy"]),
+            },
+            ..Settings::default()
+        },
+        insecure_registries: flags.insecure_registries.iter().cloned().collect(),
+        skip_tls_verify: flags.skip_tls_verify,
+        skip_tls_verify_registries: flags.skip_tls_verify_registries.iter().cloned().collect(),
+        certificates,
+        ..ClientOptions::default()
+    })
+}
+
+/// The one reading of the clock.
+#[expect(clippy::disallowed_methods, reason = "the rim reads the clock and passes it down")]
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let since = since.unwrap_or_default();
+    Timestamp::new(i64::try_from(since.as_secs()).unwrap_or(0), since.subsec_nanos())
+}

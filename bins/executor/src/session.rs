@@ -1,0 +1,53 @@
+//! From a request to its end: the rung, the signals, the runtime.
+
+use std::sync::Arc;
+
+use builder::{BuildOutcome, BuildPlan, BuildRequest, EnterOptions, Observer};
+use sys::StopHandle;
+
+/// Why there is no image.
+pub(crate) enum Failure {
+    /// The program could not get ready.
+    Setup(Box<dyn std::error::Error>),
+    /// The build failed.
+    Build(builder::Error),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+/// Enters the rung, then builds. The rung is entered while the program has one thread.
+pub(crate) fn build(
+    request: BuildRequest,
+    options: &EnterOptions,
+    observer: Arc<dyn Observer>,
+) -> Result<BuildOutcome, Failure> {
+    let ready = || -> Result<_, Box<dyn std::error::Error>> {
+        sys::nss::pin();
+        sys::attributes::hide_memory()?;
+        sys::attributes::become_subreaper()?;
+        sys::signals::block_stopping()?;
+        let isolation = builder::enter(options)?;
+        tracing::info!("{}", isolation.reason());
+        let stop = StopHandle::new()?;
+        sys::signals::watch(&stop)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        Ok((isolation, stop, runtime))
+    };
+    let (isolation, stop, runtime) = ready().map_err(Failure::Setup)?;
+    let built = runtime.block_on(builder::build(request, isolation, observer, stop.clone()));
+    built.map_err(|error| match (error, stop.signal()) {
+        (builder::Error::Stopped, Some(signal)) => Failure::Signal(signal),
+        (error, _) => Failure::Build(error),
+    })
+}
+
+/// Plans only: no rung, no root, nothing written.
+pub(crate) fn plan(
+    request: &BuildRequest,
+    observer: &Arc<dyn Observer>,
+) -> Result<BuildPlan, Failure> {
+    sys::nss::pin();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Setup(error.into()))?;
+    runtime.block_on(builder::plan_only(request, observer)).map_err(Failure::Build)
+}

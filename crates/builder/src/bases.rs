@@ -1,0 +1,149 @@
+//! Base images: their documents before the plan stands, their files when a step needs them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use oci::{BaseImage, LayerRef, Platform, Reference};
+use plan::{BaseImageId, BaseImageRequest};
+use registry::Client;
+use rootfs::{Protected, RootDir};
+
+use crate::blobs::Blobs;
+use crate::error::{BaseError, Error};
+use crate::event::{Event, Observer};
+
+/// An image whose documents are known.
+#[derive(Debug, Clone)]
+pub(crate) struct PulledBase {
+    /// As the Dockerfile names it.
+    pub name: String,
+    /// The repository to pull its blobs from.
+    pub repository: Reference,
+    /// Its documents.
+    pub image: BaseImage,
+}
+
+/// All images of a build.
+pub(crate) type Bases = BTreeMap<BaseImageId, PulledBase>;
+
+/// Asks for the documents of several images at once; those known already are left out.
+pub(crate) async fn resolve(
+    requests: &[BaseImageRequest],
+    client: &Client,
+    observer: &Arc<dyn Observer>,
+    bases: &mut Bases,
+) -> Result<(), Error> {
+    let wanted = requests.iter().filter(|request| !bases.contains_key(&request.id));
+    let found = wanted.map(|request| async move {
+        let resolved = one(client, &request.reference, &request.platform).await;
+        (request, resolved)
+    });
+    for (request, resolved) in futures_util::future::join_all(found).await {
+        let base = resolved.map_err(|source| Error::Base {
+            name: request.name.clone(),
+            span: request.span,
+            source,
+        })?;
+        observer.observe(&Event::BaseResolved {
+            name: request.name.clone(),
+            digest: base.image.manifest_descriptor().digest.to_string(),
+        });
+        bases.insert(request.id.clone(), PulledBase { name: request.name.clone(), ..base });
+    }
+    Ok(())
+}
+
+async fn one(
+    client: &Client,
+    reference: &Reference,
+    platform: &Platform,
+) -> Result<PulledBase, BaseError> {
+    let resolved = client.resolve(reference, platform).await?;
+    let image = resolved.base_image()?;
+    Ok(PulledBase { name: String::new(), repository: resolved.reference, image })
+}
+
+/// How layers are put into a root.
+pub(crate) struct Unpacking<'a> {
+    pub client: &'a Client,
+    pub blobs: &'a Blobs,
+    pub runtime: &'a tokio::runtime::Handle,
+    pub owners: layer::Owners,
+    pub stop: &'a sys::StopHandle,
+}
+
+impl Unpacking<'_> {
+    /// Pulls the layers, all at once, and applies them in order while later ones still come.
+    pub(crate) fn image(
+        &self,
+        base: &PulledBase,
+        root: &RootDir,
+        protected: &Protected,
+    ) -> Result<Vec<String>, BaseError> {
+        let gate = Arc::new(tokio::sync::Semaphore::new(PARALLEL_LAYERS));
+        let mut coming = Vec::new();
+        for LayerRef { descriptor, .. } in base.image.layers() {
+            let (client, blobs) = (self.client.clone(), self.blobs.clone());
+            let (repository, descriptor) = (base.repository.clone(), descriptor.clone());
+            let gate = Arc::clone(&gate);
+            coming.push(self.runtime.spawn(async move {
+                let _turn = gate.acquire_owned().await;
+                blobs.fetch(&client, &repository, &descriptor).await
+            }));
+        }
+        let coming = Coming(coming);
+        self.apply(base.image.layers(), coming, root, protected)
+    }
+
+    fn apply(
+        &self,
+        layers: &[LayerRef],
+        mut coming: Coming,
+        root: &RootDir,
+        protected: &Protected,
+    ) -> Result<Vec<String>, BaseError> {
+        let mut warnings = Vec::new();
+        for (layer, fetched) in layers.iter().zip(&mut coming.0) {
+            self.runtime
+                .block_on(fetched)
+                .map_err(|_| BaseError::Workspace(Box::new(Error::Worker)))??;
+            warnings.extend(self.layer(layer, root, protected)?);
+        }
+        Ok(warnings)
+    }
+
+    /// Applies one layer that is in the store.
+    pub(crate) fn layer(
+        &self,
+        layer: &LayerRef,
+        root: &RootDir,
+        protected: &Protected,
+    ) -> Result<Vec<String>, BaseError> {
+        let blob = self.blobs.store().open_blob(&layer.descriptor.digest)?;
+        let options = layer::ApplyOptions {
+            owners: self.owners,
+            protected: protected.clone(),
+            expected: Some(layer.diff_id.clone()),
+            ..layer::ApplyOptions::default()
+        };
+        let stop = || self.stop.is_stopped();
+        let applied = layer::apply(root, blob, &options, &stop).map_err(|source| {
+            BaseError::Unpack { digest: layer.descriptor.digest.to_string(), source }
+        })?;
+        Ok(applied.warnings)
+    }
+}
+
+/// Layers of one image that are on their way at a time.
+const PARALLEL_LAYERS: usize = 4;
+
+/// Downloads that end when nobody waits for them any more.
+struct Coming(Vec<tokio::task::JoinHandle<Result<(), BaseError>>>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! One build from its request to its outputs: the order of things.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use oci::Image;
+use plan::{BuildPlan, Op, Unimplemented};
+use registry::Client;
+use run::Isolation;
+use sys::StopHandle;
+
+use crate::bases::Bases;
+use crate::blobs::Blobs;
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::prepare::{Prepared, prepare};
+use crate::publish;
+use crate::request::BuildRequest;
+use crate::stage::Executor;
+use crate::workspace::Workspace;
+
+/// A finished build.
+#[derive(Debug)]
+pub struct BuildOutcome {
+    /// The image.
+    pub image: Image,
+    /// How long it took.
+    pub took: std::time::Duration,
+}
+
+/// The text of the Dockerfile, for showing lines of it; `None` if it cannot be read.
+#[must_use]
+pub fn dockerfile_text(request: &BuildRequest) -> Option<String> {
+    let context = rootfs::RootDir::open(&request.context).ok()?;
+    let text = context::read_dockerfile(&context, &request.dockerfile).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Makes the plan of a build and nothing else; base images' documents are asked for.
+///
+/// Steps that cannot be carried out yet stay in the plan: it is only read.
+pub async fn plan_only(
+    request: &BuildRequest,
+    observer: &Arc<dyn Observer>,
+) -> Result<BuildPlan, Error> {
+    let context = context::open_directory(&request.context, &request.dockerfile)?;
+    let client = Client::new(request.pull.clone()).map_err(Error::Client)?;
+    let prepared = prepare(request, &context, &client, observer, Unimplemented::Plan).await?;
+    Ok(prepared.plan)
+}
+
+/// Builds an image and hands it to every output.
+///
+/// `isolation` comes from [`run::enter`], which must run before the runtime has threads.
+pub async fn build(
+    request: BuildRequest,
+    isolation: Isolation,
+    observer: Arc<dyn Observer>,
+    stop: StopHandle,
+) -> Result<BuildOutcome, Error> {
+    let started = Instant::now();
+    let workspace = Workspace::create(&request.state_dir, &request.build_id)?;
+    let context = context::open_directory(&request.context, &request.dockerfile)?;
+    let pull = Client::new(request.pull.clone()).map_err(Error::Client)?;
+    let push = push_client(&request)?;
+    let blobs = Blobs::new(workspace.store().clone());
+    let (stopped, checked, prepared) = (
+        &stop,
+        check_push(&request, push.as_ref()),
+        prepare(&request, &context, &pull, &observer, Unimplemented::Refuse),
+    );
+    let (prepared, ()) = or_stopped(stopped, async { tokio::try_join!(prepared, checked) }).await?;
+    check_runnable(&prepared.plan, &isolation)?;
+    for base in prepared.bases.values() {
+        for layer in base.image.layers() {
+            blobs.note(&layer.descriptor.digest, &base.repository);
+        }
+    }
+    let stages = Stages { request, prepared, context, isolation, workspace, blobs, client: pull };
+    let runtime = tokio::runtime::Handle::current();
+    let (told, halt) = (Arc::clone(&observer), stop.clone());
+    let (image, rest) =
+        tokio::task::spawn_blocking(move || stages.carry_out(&runtime, &told, &halt))
+            .await
+            .map_err(|_| Error::Worker)??;
+    observer.observe(&Event::ImageFinished { digest: image.digest().to_string() });
+    let outputs = &rest.request.outputs;
+    let published =
+        publish::publish(&image, outputs, push.as_ref(), &rest.client, &rest.blobs, &observer);
+    or_stopped(&stop, published).await?;
+    Ok(BuildOutcome { image, took: started.elapsed() })
+}
+
+fn push_client(request: &BuildRequest) -> Result<Option<Client>, Error> {
+    match request.outputs.push {
+        true => Client::new(request.push.clone()).map(Some).map_err(Error::Client),
+        false => Ok(None),
+    }
+}
+
+/// Fails before the build if a registry would refuse the push after it.
+async fn check_push(request: &BuildRequest, client: Option<&Client>) -> Result<(), Error> {
+    let Some(client) = client.filter(|_| request.outputs.check_push) else { return Ok(()) };
+    for destination in &request.outputs.destinations {
+        client.check_push(destination).await.map_err(|source| Error::CheckPush {
+            destination: destination.to_string(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// Before anything is pulled: a plan with RUN where no program can be run.
+fn check_runnable(plan: &BuildPlan, isolation: &Isolation) -> Result<(), Error> {
+    let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
+    let first = steps.into_iter().find(|step| matches!(step.op, Op::Run(_)));
+    match first {
+        Some(step) => {
+            let span = step.span;
+            isolation.can_run().map_err(|source| Error::CannotRun { span, source })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Gives up on network work as soon as the build is asked to stop.
+async fn or_stopped<T>(
+    stop: &StopHandle,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let halt = stop.clone();
+    let stopped = async {
+        let readable = tokio::io::Interest::READABLE;
+        match tokio::io::unix::AsyncFd::with_interest(Descriptor(halt), readable) {
+            Ok(fd) => drop(fd.readable().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stopped => Err(Error::Stopped),
+        done = work => done,
+    }
+}
+
+/// The stop handle's descriptor, as the runtime wants it.
+struct Descriptor(StopHandle);
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// What the blocking part of a build owns.
+struct Stages {
+    request: BuildRequest,
+    prepared: Prepared,
+    context: context::BuildContext,
+    isolation: Isolation,
+    workspace: Workspace,
+    blobs: Blobs,
+    client: Client,
+}
+
+/// What of it the outputs still need. The workspace lives until they are done.
+struct Rest {
+    request: BuildRequest,
+    blobs: Blobs,
+    client: Client,
+    _workspace: Workspace,
+}
+
+impl Stages {
+    fn carry_out(
+        self,
+        runtime: &tokio::runtime::Handle,
+        observer: &Arc<dyn Observer>,
+        stop: &StopHandle,
+    ) -> Result<(Image, Rest), Error> {
+        let Prepared { plan, bases } = &self.prepared;
+        let image = self.image(plan, bases, runtime, observer, stop)?;
+        let Stages { request, blobs, client, workspace, .. } = self;
+        Ok((image, Rest { request, blobs, client, _workspace: workspace }))
+    }
+
+    fn image(
+        &self,
+        plan: &BuildPlan,
+        bases: &Bases,
+        runtime: &tokio::runtime::Handle,
+        observer: &Arc<dyn Observer>,
+        stop: &StopHandle,
+    ) -> Result<Image, Error> {
+        let mut executor = Executor::new(
+            &self.request,
+            plan,
+            bases,
+            &self.context,
+            &self.isolation,
+            &self.workspace,
+            &self.blobs,
+            &self.client,
+            runtime,
+            observer,
+            stop,
+        )?;
+        let draft = executor.all();
+        let created = executor.created();
+        // The roots are put in order on every way out; the first failure is the one that is told.
+        let finished = executor.finish(draft.is_ok());
+        let mut draft = draft?;
+        finished?;
+        draft.set_created(Some(created));
+        let format = publish::format(&self.request, draft.base_format());
+        Ok(draft.finish(format))
+    }
+}

@@ -1,0 +1,344 @@
+//! Why a build failed, and what the top needs to show it: the place in the Dockerfile, a hint, the
+//! tail of the command's output, the exit status.
+
+use std::path::PathBuf;
+
+use dockerfile::{ParseError, Span};
+use run::Exit;
+
+/// A failed build.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The builder's own directories.
+    #[error("cannot use the state directory `{}`", path.display())]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rootfs::Error,
+    },
+    /// The local blobs.
+    #[error("cannot use the blob store")]
+    Store(#[from] store::Error),
+    /// The build context.
+    #[error("cannot get the build context")]
+    Context(#[from] context::Error),
+    /// The Dockerfile's text; the first error is shown, the others follow it.
+    #[error("cannot parse the Dockerfile{}", also(errors.len()))]
+    Parse {
+        /// All of them, never empty.
+        errors: Vec<ParseError>,
+        /// The first.
+        #[source]
+        source: ParseError,
+    },
+    /// What the Dockerfile asks for cannot be planned.
+    #[error("cannot plan the build{}", also(errors.len()))]
+    Plan {
+        /// All of them, never empty.
+        errors: Vec<plan::Error>,
+        /// The first.
+        #[source]
+        source: plan::Error,
+    },
+    /// Findings, and `check=error=true` or `--lint=error`.
+    #[error("lint violation found for rules: {rules}")]
+    Lint {
+        /// The rules, comma separated.
+        rules: String,
+        /// The first finding.
+        span: Span,
+    },
+    /// A base image cannot be had.
+    #[error("cannot get the image `{name}`")]
+    Base {
+        /// The name as the Dockerfile has it.
+        name: String,
+        /// Where it is named.
+        span: Span,
+        /// Why.
+        #[source]
+        source: BaseError,
+    },
+    /// A layer of the base image that only an output needs.
+    #[error("cannot get the layer `{digest}` of the base image")]
+    BaseLayer {
+        /// The layer.
+        digest: String,
+        /// Why.
+        #[source]
+        source: BaseError,
+    },
+    /// A registry refuses the push, found out before the build.
+    #[error(
+        "error checking push permissions -- make sure you entered the correct tag name, and that \
+         you are authenticated correctly, and try again: checking push permission for \
+         \"{destination}\""
+    )]
+    CheckPush {
+        /// The destination.
+        destination: String,
+        /// Why.
+        #[source]
+        source: registry::Error,
+    },
+    /// A client for registries cannot be made.
+    #[error("cannot set up the registry client")]
+    Client(#[source] registry::Error),
+    /// Commands cannot be run here.
+    #[error("the Dockerfile has RUN instructions")]
+    CannotRun {
+        /// The first of them.
+        span: Span,
+        /// Why not.
+        #[source]
+        source: run::Error,
+    },
+    /// A step failed. The text is kaniko's.
+    #[error("error building stage: failed to execute command")]
+    Step {
+        /// Where it stands.
+        span: Span,
+        /// Why.
+        #[source]
+        source: Box<StepError>,
+    },
+    /// The roots of stages cannot be switched.
+    #[error("cannot switch stages")]
+    Stages(#[source] run::Error),
+    /// A file or directory that the image was to be written to.
+    #[error("cannot write the {what} `{}`", path.display())]
+    Output {
+        /// What it is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: store::Error,
+    },
+    /// A push failed. The text is kaniko's.
+    #[error("error pushing image: failed to push to destination {destination}")]
+    Push {
+        /// The destination.
+        destination: String,
+        /// Why.
+        #[source]
+        source: registry::Error,
+    },
+    /// The build was asked to stop.
+    #[error("the build was stopped")]
+    Stopped,
+    /// A worker of the builder ended without a result.
+    #[error("a worker of the builder ended without a result")]
+    Worker,
+}
+
+fn also(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        2 => " (and one more error)".to_owned(),
+        more => format!(" (and {} more errors)", more - 1),
+    }
+}
+
+/// Why a base image cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BaseError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// Its documents.
+    #[error(transparent)]
+    Document(#[from] oci::Error),
+    /// A layer cannot be applied.
+    #[error("cannot unpack layer `{digest}`")]
+    Unpack {
+        /// The layer.
+        digest: String,
+        /// Why.
+        #[source]
+        source: layer::Error,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A directory for its files.
+    #[error(transparent)]
+    Workspace(Box<Error>),
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The program ended with another status than 0. The text is BuildKit's.
+    #[error("process \"{program}\" did not complete successfully: {}", ended(*exit))]
+    Exit {
+        /// The command line.
+        program: String,
+        /// How it ended.
+        exit: Exit,
+        /// The last lines it wrote.
+        tail: Vec<String>,
+    },
+    /// The program could not be run.
+    #[error("cannot run \"{program}\"")]
+    Run {
+        /// The command line.
+        program: String,
+        /// Why.
+        #[source]
+        source: run::Error,
+    },
+    /// The user of a step. The text is BuildKit's.
+    #[error("unable to use user `{user}`")]
+    User {
+        /// As the Dockerfile has it.
+        user: String,
+        /// Why.
+        #[source]
+        source: rootfs::Error,
+    },
+    /// COPY or ADD.
+    #[error(transparent)]
+    Copy(#[from] copy::Error),
+    /// What ADD fetches.
+    #[error(transparent)]
+    Fetch(#[from] context::Error),
+    /// A base image whose files the step needs.
+    #[error("cannot get the files of `{name}`")]
+    Base {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: BaseError,
+    },
+    /// The working directory.
+    #[error("cannot make the working directory `{path}`")]
+    Workdir {
+        /// The directory, in the image.
+        path: String,
+        /// Why.
+        #[source]
+        source: rootfs::Error,
+    },
+    /// What the step changed.
+    #[error("cannot see what the step changed")]
+    Snapshot(#[from] snapshot::Error),
+    /// The layer of the step.
+    #[error("cannot write the layer")]
+    Layer(#[from] layer::Error),
+    /// The store of layers.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A file or directory in the root.
+    #[error(transparent)]
+    Root(#[from] rootfs::Error),
+    /// The roots of stages.
+    #[error("cannot switch stages")]
+    Stages(#[source] run::Error),
+    /// A directory of the builder.
+    #[error(transparent)]
+    Workspace(Box<Error>),
+    /// The plan asks for what no step can do yet; the planner should have refused it.
+    #[error("{0} is not implemented yet")]
+    NotImplemented(&'static str),
+}
+
+fn ended(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code: {code}"),
+        Exit::Signal(signal) => format!("killed by signal {signal}"),
+    }
+}
+
+impl Error {
+    /// The lines of the Dockerfile that the error is about.
+    #[must_use]
+    pub fn location(&self) -> Option<Span> {
+        match self {
+            Error::Parse { source, .. } => Some(source.span()),
+            Error::Plan { source, .. } => Some(source.span()),
+            Error::Lint { span, .. }
+            | Error::Base { span, .. }
+            | Error::CannotRun { span, .. }
+            | Error::Step { span, .. } => Some(*span),
+            Error::State { .. }
+            | Error::Store(_)
+            | Error::Context(_)
+            | Error::BaseLayer { .. }
+            | Error::CheckPush { .. }
+            | Error::Client(_)
+            | Error::Stages(_)
+            | Error::Output { .. }
+            | Error::Push { .. }
+            | Error::Stopped
+            | Error::Worker => None,
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Base { source: BaseError::Registry(error), .. } if error.is_denied() => {
+                Some("registry credentials are not implemented yet: the image must be public".to_owned())
+            }
+            Error::Push { source, .. } | Error::CheckPush { source, .. } if source.is_denied() => {
+                Some("registry credentials are not implemented yet: the registry must accept anonymous pushes".to_owned())
+            }
+            Error::Step { source, .. } => match source.as_ref() {
+                StepError::Exit { exit: Exit::Signal(9), .. } => Some(
+                    "the kernel may have killed the command for want of memory: look at the pod's memory limit"
+                        .to_owned(),
+                ),
+                StepError::Copy(error) => error.hint(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The last lines of the command that failed.
+    #[must_use]
+    pub fn output_tail(&self) -> &[String] {
+        match self {
+            Error::Step { source, .. } => match source.as_ref() {
+                StepError::Exit { tail, .. } => tail,
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// Further errors of the same kind as the one that is shown, each with its lines.
+    #[must_use]
+    pub fn siblings(&self) -> Vec<(String, Span)> {
+        match self {
+            Error::Parse { errors, .. } => {
+                errors.iter().skip(1).map(|error| (error.to_string(), error.span())).collect()
+            }
+            Error::Plan { errors, .. } => {
+                errors.iter().skip(1).map(|error| (error.to_string(), error.span())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The exit status of a program that fails with this error: a failing RUN's own, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Error::Step { source, .. } => match source.as_ref() {
+                StepError::Exit { exit, .. } => exit.status(),
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! COPY and ADD: finds the trees that the sources are in, and leaves the copying to `copy`.
+
+use copy::{CopyRequest, Instruction, Item, ModeChange, Origin, Owner, Ownership, Tree};
+use plan::{AddOp, AddSource, BaseImageId, CopyOp, CopySource, InlineFile};
+use rootfs::{Protected, RootDir, RootPath};
+use run::ActiveRoot;
+
+use crate::error::StepError;
+use crate::stage::{Current, Executor, Outcome};
+
+/// The directory below the build's own that ADD fetches into.
+const FETCHED: &str = "fetched";
+
+/// What COPY and ADD have in common.
+struct Transfer<'a> {
+    instruction: Instruction,
+    dest: &'a str,
+    cwd: &'a str,
+    chown: Option<&'a str>,
+    chmod: Option<&'a str>,
+    link: bool,
+    parents: bool,
+    exclude: &'a [String],
+}
+
+impl<'a> Executor<'a> {
+    /// COPY.
+    pub(crate) fn copy(
+        &mut self,
+        current: &mut Current<'a>,
+        copy: &CopyOp,
+    ) -> Result<Outcome, StepError> {
+        // Read first: in place, making the tree of another stage may park this one.
+        let (tree_root, origin) = match &copy.from {
+            CopySource::Context => (self.context.root.clone(), Origin::Context),
+            CopySource::Stage(id) => (self.stage_tree(*id)?, Origin::Image),
+            CopySource::Image(id) => (self.image_tree(id)?, Origin::Image),
+            CopySource::Scratch => (self.side_root("scratch")?, Origin::Image),
+        };
+        let protected = match origin {
+            Origin::Context => Protected::none(),
+            Origin::Image => self.protected_of(&copy.from),
+        };
+        let ignore = match origin {
+            Origin::Context => Some(&self.context.ignore),
+            Origin::Image => None,
+        };
+        let tree = Tree { root: &tree_root, ignore, protected: &protected, origin };
+        let mut items: Vec<Item<'_>> = copy
+            .sources
+            .iter()
+            .map(|path| Item::Path { tree: &tree, path: path.as_bytes(), unpack: false })
+            .collect();
+        items.extend(copy.inline.iter().map(inline));
+        let transfer = Transfer {
+            instruction: Instruction::Copy,
+            dest: &copy.dest,
+            cwd: &copy.cwd,
+            chown: copy.chown.as_deref(),
+            chmod: copy.chmod.as_deref(),
+            link: copy.link,
+            parents: copy.parents,
+            exclude: &copy.exclude,
+        };
+        let root = self.root(current)?;
+        current.baseline = None;
+        self.transfer(&root, &items, &transfer)
+    }
+
+    /// ADD.
+    pub(crate) fn add(
+        &mut self,
+        current: &mut Current<'a>,
+        add: &AddOp,
+    ) -> Result<Outcome, StepError> {
+        let fetched = self.fetch_sources(&add.sources)?;
+        let root = self.root(current)?;
+        current.baseline = None;
+        let none = Protected::none();
+        let context = self.context;
+        let local = Tree {
+            root: &context.root,
+            ignore: Some(&context.ignore),
+            protected: &none,
+            origin: Origin::Context,
+        };
+        let remote: Vec<Tree<'_>> = fetched
+            .iter()
+            .map(|(root, _)| Tree {
+                root,
+                ignore: None,
+                protected: &none,
+                origin: Origin::Context,
+            })
+            .collect();
+        let mut coming = remote.iter().zip(fetched.iter().map(|(_, path)| path));
+        let mut items = Vec::new();
+        for source in &add.sources {
+            match source {
+                AddSource::Local(path) => items.push(Item::Path {
+                    tree: &local,
+                    path: path.as_bytes(),
+                    unpack: add.unpack.unwrap_or(true),
+                }),
+                AddSource::Url(_) | AddSource::Git(_) => {
+                    let (tree, path) = coming.next().ok_or(StepError::NotImplemented("ADD"))?;
+                    items.push(Item::Exact { tree, path, unpack: add.unpack.unwrap_or(false) });
+                }
+            }
+        }
+        items.extend(add.inline.iter().map(inline));
+        let transfer = Transfer {
+            instruction: Instruction::Add,
+            dest: &add.dest,
+            cwd: &add.cwd,
+            chown: add.chown.as_deref(),
+            chmod: add.chmod.as_deref(),
+            link: add.link,
+            parents: false,
+            exclude: &add.exclude,
+        };
+        let outcome = self.transfer(&root, &items, &transfer)?;
+        if !fetched.is_empty() {
+            let removed = self.workspace.remove_side_root(FETCHED);
+            removed.map_err(|error| StepError::Workspace(Box::new(error)))?;
+        }
+        Ok(outcome)
+    }
+
+    /// Downloads and checks out; each into a directory of its own. In the order of the sources.
+    fn fetch_sources(
+        &self,
+        sources: &[AddSource],
+    ) -> Result<Vec<(RootDir, RootPath)>, StepError> {
+        let mut fetched = Vec::new();
+        for (index, source) in sources.iter().enumerate() {
+            let place = || self.side_root(&format!("{FETCHED}/{index}"));
+            match source {
+                AddSource::Local(_) => {}
+                AddSource::Url(file) => {
+                    let root = place()?;
+                    let path = self.download(file, &root)?;
+                    fetched.push((root, path));
+                }
+                AddSource::Git(git) => {
+                    let root = place()?;
+                    let path = self.check_out(git, &root)?;
+                    fetched.push((root, path));
+                }
+            }
+        }
+        Ok(fetched)
+    }
+
+    fn transfer(
+        &self,
+        root: &ActiveRoot,
+        items: &[Item<'_>],
+        transfer: &Transfer<'_>,
+    ) -> Result<Outcome, StepError> {
+        let owner = self.owner(&root.dir, transfer.chown)?;
+        let mode = transfer.chmod.map(ModeChange::parse).transpose()?;
+        let stop = || self.stop.is_stopped();
+        let copied = copy::copy(&CopyRequest {
+            instruction: transfer.instruction,
+            items,
+            dest: transfer.dest.as_bytes(),
+            cwd: &RootPath::new(transfer.cwd)?,
+            root: &root.dir,
+            protected: &root.protected,
+            owner,
+            mode: mode.as_ref(),
+            exclude: transfer.exclude,
+            parents: transfer.parents,
+            link: transfer.link,
+            stop: &stop,
+        })?;
+        self.warn_all(copied.warnings);
+        self.seal(&root.dir, &copied.changes, &root.protected)
+    }
+
+    fn owner(&self, root: &RootDir, chown: Option<&str>) -> Result<Option<Owner>, StepError> {
+        match chown.filter(|text| !text.is_empty()) {
+            Some(text) => Ok(Some(Ownership::parse(text).resolve(root)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The files of an image that no stage starts from, unpacked once per build.
+    fn image_tree(&mut self, id: &BaseImageId) -> Result<RootDir, StepError> {
+        if let Some(tree) = self.image_trees.get(id) {
+            return Ok(tree.clone());
+        }
+        let base = self.bases.get(id).ok_or(StepError::NotImplemented("a missing image"))?;
+        let tree = self.side_root(&format!("images/{}", self.image_trees.len()))?;
+        let warnings = self
+            .unpacking()
+            .image(base, &tree, &Protected::none())
+            .map_err(|source| StepError::Base { name: base.name.clone(), source })?;
+        self.warn_all(warnings);
+        self.image_trees.insert(id.clone(), tree.clone());
+        Ok(tree)
+    }
+
+    fn side_root(&self, name: &str) -> Result<RootDir, StepError> {
+        self.workspace.side_root(name).map_err(|error| StepError::Workspace(Box::new(error)))
+    }
+
+    /// What of another stage's tree is not the image's.
+    fn protected_of(&self, from: &CopySource) -> Protected {
+        match from {
+            CopySource::Stage(id) => self.roots.protected(id.0),
+            CopySource::Context | CopySource::Image(_) | CopySource::Scratch => Protected::none(),
+        }
+    }
+}
+
+fn inline(file: &InlineFile) -> Item<'_> {
+    Item::Inline { name: file.name.as_bytes(), content: file.content.as_bytes() }
+}

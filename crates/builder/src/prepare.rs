@@ -1,0 +1,114 @@
+//! Everything before the first file is touched: the Dockerfile, its plan, the base images'
+//! documents.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dockerfile::Dockerfile;
+use plan::{Base, BuildPlan, PlanOptions, Unimplemented};
+use registry::Client;
+use rootfs::{RootDir, RootPath};
+
+use crate::bases::{self, Bases};
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::request::{BuildRequest, Lint};
+
+/// A plan, and the images it needs.
+pub(crate) struct Prepared {
+    pub plan: BuildPlan,
+    pub bases: Bases,
+}
+
+/// Parses and plans; the documents of base images are asked for in between.
+pub(crate) async fn prepare(
+    request: &BuildRequest,
+    context: &context::BuildContext,
+    client: &Client,
+    observer: &Arc<dyn Observer>,
+    unimplemented: Unimplemented,
+) -> Result<Prepared, Error> {
+    let text = context::read_dockerfile(&context.root, &request.dockerfile)?;
+    let file = parse(&text)?;
+    let options = PlanOptions {
+        targets: request.targets.clone(),
+        build_args: request.build_args.clone(),
+        platform: request.platform.clone(),
+        build_platform: request.build_platform.clone(),
+        labels: request.labels.clone(),
+        unimplemented,
+        ignore: Some(context.ignore.clone()),
+    };
+    let graph = plan::stage_graph(&file, &options).map_err(plan_error)?;
+    let mut pulled = Bases::new();
+    bases::resolve(graph.base_images(), client, observer, &mut pulled).await?;
+    // Triggers of base images may name further images.
+    let triggered = graph.triggered_base_images(&as_values(&pulled)).map_err(plan_error)?;
+    bases::resolve(&triggered, client, observer, &mut pulled).await?;
+    let plan = plan::lower(&graph, &as_values(&pulled)).map_err(plan_error)?;
+    lint(request, &file, &plan, observer)?;
+    observer.observe(&Event::Planned {
+        stages: plan.stages.len(),
+        steps: plan.stages.iter().map(|stage| stage.steps.len()).sum(),
+    });
+    Ok(Prepared { plan, bases: pulled })
+}
+
+fn parse(text: &[u8]) -> Result<Dockerfile, Error> {
+    dockerfile::parse(text).map_err(|errors| match errors.first().cloned() {
+        Some(source) => Error::Parse { errors, source },
+        None => Error::Worker,
+    })
+}
+
+fn plan_error(errors: Vec<plan::Error>) -> Error {
+    match errors.first().cloned() {
+        Some(source) => Error::Plan { errors, source },
+        None => Error::Worker,
+    }
+}
+
+fn as_values(pulled: &Bases) -> BTreeMap<plan::BaseImageId, Base> {
+    pulled.iter().map(|(id, base)| (id.clone(), Base::from_image(&base.image))).collect()
+}
+
+/// Tells the findings; they fail the build if the caller or the Dockerfile says so.
+fn lint(
+    request: &BuildRequest,
+    file: &Dockerfile,
+    plan: &BuildPlan,
+    observer: &Arc<dyn Observer>,
+) -> Result<(), Error> {
+    if request.lint == Lint::Off {
+        return Ok(());
+    }
+    for warning in &plan.warnings {
+        observer.observe(&Event::Lint {
+            rule: warning.rule.name().to_owned(),
+            detail: warning.detail.clone(),
+            span: warning.span,
+        });
+    }
+    let fatal = request.lint == Lint::Error || dockerfile::lint::is_error(file);
+    match plan.warnings.first() {
+        Some(first) if fatal => {
+            let mut rules: Vec<&str> = Vec::new();
+            for warning in &plan.warnings {
+                if !rules.contains(&warning.rule.name()) {
+                    rules.push(warning.rule.name());
+                }
+            }
+            Err(Error::Lint { rules: rules.join(", "), span: first.span })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a small file of the host, such as a certificate.
+pub fn read_host_file(path: &RootPath) -> Result<Vec<u8>, rootfs::Error> {
+    let root = RootDir::open(std::path::Path::new("/"))?;
+    root.read(&root.resolve_existing(path)?, MAX_HOST_FILE)
+}
+
+/// The largest file that [`read_host_file`] reads.
+const MAX_HOST_FILE: u64 = 16 << 20;

@@ -1,0 +1,107 @@
+//! RUN: who runs it, in which environment, and what it changed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use plan::RunOp;
+use rootfs::{Account, RootDir, RootPath};
+use run::{ActiveRoot, Exit, Identity, Invocation, Stream};
+use snapshot::{Contents, ScanOptions};
+
+use crate::error::StepError;
+use crate::event::Event;
+use crate::stage::{Current, Executor, Outcome};
+
+/// Lines of a failing command that the error keeps.
+const TAIL: usize = 40;
+/// The longest line that is kept of them.
+const TAIL_LINE: usize = 2000;
+/// How long a step may take to end once it is asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl<'a> Executor<'a> {
+    /// Runs the program, then writes what it changed as a layer.
+    pub(crate) fn run(
+        &mut self,
+        current: &mut Current<'a>,
+        run: &RunOp,
+    ) -> Result<Outcome, StepError> {
+        let root = self.root(current)?;
+        let options = ScanOptions {
+            threads: self.request.threads,
+            protected: &root.protected,
+            contents: Contents::Recent,
+        };
+        let before = match current.baseline.take() {
+            Some(baseline) => baseline,
+            None => snapshot::scan(&root.dir, &options)?,
+        };
+        self.execute(&root, run)?;
+        let (changes, after) = snapshot::diff(&root.dir, before, &options)?;
+        current.baseline = Some(after);
+        self.seal(&root.dir, &changes, &root.protected)
+    }
+
+    fn execute(&self, root: &ActiveRoot, run: &RunOp) -> Result<(), StepError> {
+        let account = account(&root.dir, &run.user)?;
+        let invocation = Invocation {
+            argv: run.argv.clone(),
+            env: environment(run, &account),
+            cwd: working_directory(&root.dir, &run.cwd)?,
+            identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups },
+            hostname: run.hostname.clone(),
+            mounts: Vec::new(),
+            grace: GRACE,
+        };
+        let program = run.argv.join(" ");
+        let mut tail = VecDeque::new();
+        let mut output = |stream: Stream, line: &[u8]| {
+            if tail.len() == TAIL {
+                tail.pop_front();
+            }
+            tail.push_back(String::from_utf8_lossy(&line[..line.len().min(TAIL_LINE)]).into_owned());
+            let stderr = stream == Stream::Stderr;
+            self.observer.observe(&Event::Output { stderr, line: line.to_vec() });
+        };
+        let exit = self
+            .isolation
+            .run(root, &invocation, &mut output, self.stop)
+            .map_err(|source| StepError::Run { program: program.clone(), source })?;
+        match exit {
+            Exit::Code(0) => Ok(()),
+            Exit::Code(_) | Exit::Signal(_) => {
+                Err(StepError::Exit { program, exit, tail: tail.into() })
+            }
+        }
+    }
+}
+
+fn account(root: &RootDir, user: &str) -> Result<Account, StepError> {
+    let spec = if user.is_empty() { "0" } else { user };
+    root.accounts()
+        .and_then(|accounts| accounts.identify(spec))
+        .map_err(|source| StepError::User { user: spec.to_owned(), source })
+}
+
+/// The plan's variables, the proxy settings, and HOME unless it is set.
+fn environment(run: &RunOp, account: &Account) -> Vec<(String, String)> {
+    let mut env = run.env.clone();
+    for (name, value) in &run.proxy {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push((name.clone(), value.clone()));
+        }
+    }
+    if !env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".to_owned(), account.home.clone()));
+    }
+    env
+}
+
+/// The directory a step starts in; it is made if a base image names one that it does not hold.
+fn working_directory(root: &RootDir, cwd: &str) -> Result<RootPath, StepError> {
+    let failed = |source| StepError::Workdir { path: cwd.to_owned(), source };
+    let path = RootPath::new(cwd).map_err(failed)?;
+    let place = root.resolve(&path).map_err(failed)?;
+    root.create_dir_all(&place, 0o755).map_err(failed)?;
+    Ok(path)
+}

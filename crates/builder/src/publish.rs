@@ -1,0 +1,130 @@
+//! Hands a finished image to everyone who asked for it. A failing output fails the build.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use oci::{Image, ImageFormat};
+use registry::Client;
+use store::{DockerArchive, OciLayout, write_output};
+
+use crate::blobs::Blobs;
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::request::{BuildRequest, Outputs};
+
+/// The format of the documents: what was asked for, the base image's, docker's for a docker
+/// archive, else OCI's.
+pub(crate) fn format(request: &BuildRequest, base: Option<ImageFormat>) -> ImageFormat {
+    if let Some(format) = request.format {
+        return format;
+    }
+    match base {
+        // A docker manifest has no media type for zstd.
+        _ if matches!(request.compression, layer::Compression::Zstd { .. }) => ImageFormat::Oci,
+        Some(format) => format,
+        None if request.outputs.tar_path.is_some() => ImageFormat::Docker,
+        None => ImageFormat::Oci,
+    }
+}
+
+/// Writes the files, then pushes, then writes the digests: a digest file says that the image is
+/// where it was asked to be.
+pub(crate) async fn publish(
+    image: &Image,
+    outputs: &Outputs,
+    push: Option<&Client>,
+    pull: &Client,
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+) -> Result<(), Error> {
+    if outputs.tar_path.is_some() || outputs.oci_layout_path.is_some() {
+        fetch_all(image, pull, blobs).await?;
+        let (image, outputs, blobs, observer) =
+            (image.clone(), outputs.clone(), blobs.clone(), Arc::clone(observer));
+        tokio::task::spawn_blocking(move || files(&image, &outputs, &blobs, &observer))
+            .await
+            .map_err(|_| Error::Worker)??;
+    }
+    if let Some(client) = push {
+        for destination in &outputs.destinations {
+            let started = Instant::now();
+            let digest = client
+                .push_image(destination, image, blobs, &registry::Silent)
+                .await
+                .map_err(|source| Error::Push { destination: destination.to_string(), source })?;
+            observer.observe(&Event::Pushed {
+                destination: destination.to_string(),
+                digest: digest.to_string(),
+                took: started.elapsed(),
+            });
+        }
+    }
+    digests(image, outputs)
+}
+
+/// Files hold every layer, so those of the base that no step needed are fetched now.
+async fn fetch_all(image: &Image, client: &Client, blobs: &Blobs) -> Result<(), Error> {
+    for layer in image.layers() {
+        let descriptor = &layer.descriptor;
+        let Some(repository) = registry::BlobSource::known_in(blobs, descriptor).into_iter().next()
+        else {
+            continue;
+        };
+        blobs.fetch(client, &repository, descriptor).await.map_err(|source| Error::BaseLayer {
+            digest: descriptor.digest.to_string(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn files(
+    image: &Image,
+    outputs: &Outputs,
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+) -> Result<(), Error> {
+    let wrote = |what, path: &Path| {
+        observer.observe(&Event::Written { what, path: path.display().to_string() });
+    };
+    let failed = |what, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Output { what, path, source }
+    };
+    if let Some(path) = &outputs.oci_layout_path {
+        let name = outputs.destinations.first().map(ToString::to_string);
+        OciLayout::write(path, image, blobs.store(), name.as_deref())
+            .map_err(failed("OCI layout", path))?;
+        wrote("OCI layout", path);
+    }
+    if let Some(path) = &outputs.tar_path {
+        DockerArchive::write(path, image, blobs.store(), &outputs.destinations)
+            .map_err(failed("docker archive", path))?;
+        wrote("docker archive", path);
+    }
+    Ok(())
+}
+
+fn digests(image: &Image, outputs: &Outputs) -> Result<(), Error> {
+    let digest = image.digest();
+    let write = |path: &Option<std::path::PathBuf>, text: String| match path {
+        Some(path) => write_output(path, text.as_bytes()).map_err(|source| Error::Output {
+            what: "digest file",
+            path: path.clone(),
+            source,
+        }),
+        None => Ok(()),
+    };
+    write(&outputs.digest_file, digest.to_string())?;
+    let mut names = String::new();
+    let mut tags = String::new();
+    for destination in &outputs.destinations {
+        let repository = format!("{}/{}", destination.registry(), destination.repository());
+        let tag = destination.tag().unwrap_or("latest");
+        names.push_str(&format!("{repository}@{digest}\n"));
+        tags.push_str(&format!("{repository}:{tag}@{digest}\n"));
+    }
+    write(&outputs.image_name_with_digest_file, names)?;
+    write(&outputs.image_name_tag_with_digest_file, tags)
+}

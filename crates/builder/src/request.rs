@@ -1,0 +1,83 @@
+//! What a caller asks of a build. Every default is explicit: nothing is read from the environment,
+//! the clock or the host later.
+
+use std::path::PathBuf;
+
+use oci::{ImageFormat, Platform, Reference, Timestamp};
+
+/// One build.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The directory that COPY and ADD read, on the host.
+    pub context: PathBuf,
+    /// The Dockerfile; it need not lie in the context.
+    pub dockerfile: context::DockerfilePlace,
+    /// The stages to build, by name or index; the last one is the image. Empty: the last stage of
+    /// the Dockerfile.
+    pub targets: Vec<String>,
+    /// `--build-arg`, in the order given.
+    pub build_args: Vec<(String, String)>,
+    /// `--label`: set on the image after everything else.
+    pub labels: Vec<(String, String)>,
+    /// What the image is built for, if the caller named it: it then wins over what base images say.
+    pub platform: Option<Platform>,
+    /// What the build runs on.
+    pub build_platform: Platform,
+    /// What to do with findings about the Dockerfile.
+    pub lint: Lint,
+    /// How pulling speaks to registries.
+    pub pull: registry::ClientOptions,
+    /// How pushing speaks to registries.
+    pub push: registry::ClientOptions,
+    /// Where the image goes.
+    pub outputs: Outputs,
+    /// How layers are compressed.
+    pub compression: layer::Compression,
+    /// The documents' format; `None`: the base image's, OCI on scratch.
+    pub format: Option<ImageFormat>,
+    /// Where the builder keeps its state. It must be the directory that `run::enter` was given.
+    pub state_dir: PathBuf,
+    /// Names this build's directory below `state_dir`; unique among builds that run at a time.
+    pub build_id: String,
+    /// When the build happens: the created times of image and history.
+    pub now: Timestamp,
+    /// A bound for the times in new layers; also the created times (SOURCE_DATE_EPOCH).
+    pub epoch: Option<i64>,
+    /// Threads for walking and compressing.
+    pub threads: usize,
+}
+
+/// What to do with lint findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lint {
+    /// Nothing.
+    Off,
+    /// Tell.
+    #[default]
+    Warn,
+    /// Fail the build.
+    Error,
+}
+
+/// Where a finished image goes.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    /// References to push to; nothing is pushed when `push` is false.
+    pub destinations: Vec<Reference>,
+    /// Whether to push at all.
+    pub push: bool,
+    /// Whether to ask the registries for permission before the build.
+    pub check_push: bool,
+    /// A docker archive to write.
+    pub tar_path: Option<PathBuf>,
+    /// An OCI layout to write.
+    pub oci_layout_path: Option<PathBuf>,
+    /// Takes the digest.
+    pub digest_file: Option<PathBuf>,
+    /// Takes `repository@digest` of each destination, a line each.
+    pub image_name_with_digest_file: Option<PathBuf>,
+    /// Takes `repository:tag@digest` of each destination, a line each.
+    pub image_name_tag_with_digest_file: Option<PathBuf>,
+    /// On the rung `in-place`: `/` is emptied of the image after the build.
+    pub cleanup: bool,
+}

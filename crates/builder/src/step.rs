@@ -1,0 +1,73 @@
+//! What each kind of step does: the one `match` over [`Op`].
+
+use layer::WriteOptions;
+use oci::{Descriptor, LayerRef, MediaType};
+use plan::{Op, Step};
+use rootfs::{ChangeSet, Protected, RootDir};
+
+use crate::error::StepError;
+use crate::event::LayerSummary;
+use crate::stage::{Current, Executor, Outcome};
+
+impl<'a> Executor<'a> {
+    /// Carries out one step on the stage at work.
+    pub(crate) fn carry_out(
+        &mut self,
+        current: &mut Current<'a>,
+        step: &Step,
+    ) -> Result<Outcome, StepError> {
+        match &step.op {
+            Op::Config(edits) => {
+                for edit in edits {
+                    current.draft.edit(edit);
+                }
+                Ok(Outcome::Config)
+            }
+            Op::Workdir(workdir) => {
+                let root = self.root(current)?;
+                let changes = crate::workdir::make(&root.dir, workdir, self.epoch())?;
+                current.draft.edit(&oci::ConfigEdit::WorkingDir(workdir.path.clone()));
+                current.baseline = None;
+                self.seal(&root.dir, &changes, &root.protected)
+            }
+            Op::Copy(copy) => self.copy(current, copy),
+            Op::Add(add) => self.add(current, add),
+            Op::Run(run) => self.run(current, run),
+        }
+    }
+
+    /// Writes changes as a layer into the store, in one pass.
+    pub(crate) fn seal(
+        &self,
+        root: &RootDir,
+        changes: &ChangeSet,
+        protected: &Protected,
+    ) -> Result<Outcome, StepError> {
+        let options = WriteOptions {
+            compression: self.request.compression,
+            threads: self.request.threads,
+            epoch: self.epoch(),
+            single_member: false,
+            protected: protected.clone(),
+        };
+        let mut writer = self.blobs.store().writer()?;
+        let stop = || self.stop.is_stopped();
+        let written = layer::write(root, changes, &mut writer, &options, &stop)?;
+        writer.commit(&written.digest, written.size)?;
+        self.warn_all(
+            written.sockets.iter().map(|path| format!("the socket `{path}` is left out")).collect(),
+        );
+        let media_type = match written.compression {
+            layer::Compression::None => MediaType::OciLayer,
+            layer::Compression::Gzip { .. } => MediaType::OciLayerGzip,
+            layer::Compression::Zstd { .. } => MediaType::OciLayerZstd,
+        };
+        let summary = LayerSummary {
+            entries: written.entries,
+            bytes: written.size,
+            digest: written.digest.to_string(),
+        };
+        let descriptor = Descriptor::new(media_type, written.digest, written.size);
+        Ok(Outcome::Layer(LayerRef { descriptor, diff_id: written.diff_id }, summary))
+    }
+}
