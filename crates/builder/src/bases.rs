@@ -40,15 +40,15 @@ pub(crate) async fn resolve(
     });
     for (request, resolved) in futures_util::future::join_all(found).await {
         let base = resolved.map_err(|source| Error::Base {
-            name: request.name.clone(),
+            name: request.written.clone(),
             span: request.span,
             source,
         })?;
         observer.observe(&Event::BaseResolved {
-            name: request.name.clone(),
+            name: request.written.clone(),
             digest: base.image.manifest_descriptor().digest.to_string(),
         });
-        bases.insert(request.id.clone(), PulledBase { name: request.name.clone(), ..base });
+        bases.insert(request.id.clone(), PulledBase { name: request.written.clone(), ..base });
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! One build from its request to its outputs: the order of things.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oci::Image;
 use plan::{BuildPlan, Op, Unimplemented};
@@ -26,7 +25,7 @@ pub struct BuildOutcome {
     /// The image.
     pub image: Image,
     /// How long it took.
-    pub took: std::time::Duration,
+    pub took: Duration,
 }
 
 /// The text of the Dockerfile, for showing lines of it; `None` if it cannot be read.
@@ -129,12 +128,9 @@ async fn or_stopped<T>(
     stop: &StopHandle,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let halt = stop.clone();
     let stopped = async {
-        let readable = tokio::io::Interest::READABLE;
-        match tokio::io::unix::AsyncFd::with_interest(Descriptor(halt), readable) {
-            Ok(fd) => drop(fd.readable().await),
-            Err(_) => std::future::pending().await,
+        while !stop.is_stopped() {
+            tokio::time::sleep(STOP_POLL).await;
         }
     };
     tokio::select! {
@@ -144,14 +140,8 @@ async fn or_stopped<T>(
     }
 }
 
-/// The stop handle's descriptor, as the runtime wants it.
-struct Descriptor(StopHandle);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
+/// How soon network work notices that it should end.
+const STOP_POLL: Duration = Duration::from_millis(50);
 
 /// What the blocking part of a build owns.
 struct Stages {

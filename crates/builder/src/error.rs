@@ -26,22 +26,16 @@ pub enum Error {
     #[error("cannot get the build context")]
     Context(#[from] context::Error),
     /// The Dockerfile's text; the first error is shown, the others follow it.
-    #[error("cannot parse the Dockerfile{}", also(errors.len()))]
+    #[error("error parsing dockerfile: {}{}", first(errors), also(errors.len()))]
     Parse {
         /// All of them, never empty.
         errors: Vec<ParseError>,
-        /// The first.
-        #[source]
-        source: ParseError,
     },
     /// What the Dockerfile asks for cannot be planned.
-    #[error("cannot plan the build{}", also(errors.len()))]
+    #[error("{}{}", first(errors), also(errors.len()))]
     Plan {
         /// All of them, never empty.
         errors: Vec<plan::Error>,
-        /// The first.
-        #[source]
-        source: plan::Error,
     },
     /// Findings, and `check=error=true` or `--lint=error`.
     #[error("lint violation found for rules: {rules}")]
@@ -134,6 +128,10 @@ pub enum Error {
     /// A worker of the builder ended without a result.
     #[error("a worker of the builder ended without a result")]
     Worker,
+}
+
+fn first(errors: &[impl std::fmt::Display]) -> String {
+    errors.first().map(ToString::to_string).unwrap_or_default()
 }
 
 fn also(count: usize) -> String {
@@ -262,8 +260,8 @@ impl Error {
     #[must_use]
     pub fn location(&self) -> Option<Span> {
         match self {
-            Error::Parse { source, .. } => Some(source.span()),
-            Error::Plan { source, .. } => Some(source.span()),
+            Error::Parse { errors } => errors.first().map(|error| error.span),
+            Error::Plan { errors } => errors.first().and_then(plan::Error::span),
             Error::Lint { span, .. }
             | Error::Base { span, .. }
             | Error::CannotRun { span, .. }
@@ -297,9 +295,9 @@ impl Error {
                     "the kernel may have killed the command for want of memory: look at the pod's memory limit"
                         .to_owned(),
                 ),
-                StepError::Copy(error) => error.hint(),
                 _ => None,
             },
+            Error::Plan { errors } => errors.first().and_then(plan::Error::hint),
             _ => None,
         }
     }
@@ -320,11 +318,12 @@ impl Error {
     #[must_use]
     pub fn siblings(&self) -> Vec<(String, Span)> {
         match self {
-            Error::Parse { errors, .. } => {
-                errors.iter().skip(1).map(|error| (error.to_string(), error.span())).collect()
+            Error::Parse { errors } => {
+                errors.iter().skip(1).map(|error| (error.to_string(), error.span)).collect()
             }
-            Error::Plan { errors, .. } => {
-                errors.iter().skip(1).map(|error| (error.to_string(), error.span())).collect()
+            Error::Plan { errors } => {
+                let others = errors.iter().skip(1);
+                others.filter_map(|error| Some((error.to_string(), error.span()?))).collect()
             }
             _ => Vec::new(),
         }

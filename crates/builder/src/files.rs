@@ -37,10 +37,7 @@ impl<'a> Executor<'a> {
             CopySource::Image(id) => (self.image_tree(id)?, Origin::Image),
             CopySource::Scratch => (self.side_root("scratch")?, Origin::Image),
         };
-        let protected = match origin {
-            Origin::Context => Protected::none(),
-            Origin::Image => self.protected_of(&copy.from),
-        };
+        let protected = Protected::none();
         let ignore = match origin {
             Origin::Context => Some(&self.context.ignore),
             Origin::Image => None,
@@ -204,14 +201,6 @@ impl<'a> Executor<'a> {
 
     fn side_root(&self, name: &str) -> Result<RootDir, StepError> {
         self.workspace.side_root(name).map_err(|error| StepError::Workspace(Box::new(error)))
-    }
-
-    /// What of another stage's tree is not the image's.
-    fn protected_of(&self, from: &CopySource) -> Protected {
-        match from {
-            CopySource::Stage(id) => self.roots.protected(id.0),
-            CopySource::Context | CopySource::Image(_) | CopySource::Scratch => Protected::none(),
-        }
     }
 }
 

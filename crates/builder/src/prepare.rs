@@ -55,21 +55,19 @@ pub(crate) async fn prepare(
 }
 
 fn parse(text: &[u8]) -> Result<Dockerfile, Error> {
-    dockerfile::parse(text).map_err(|errors| match errors.first().cloned() {
-        Some(source) => Error::Parse { errors, source },
-        None => Error::Worker,
-    })
+    dockerfile::parse(text).map_err(|errors| Error::Parse { errors })
 }
 
 fn plan_error(errors: Vec<plan::Error>) -> Error {
-    match errors.first().cloned() {
-        Some(source) => Error::Plan { errors, source },
-        None => Error::Worker,
-    }
+    Error::Plan { errors }
 }
 
 fn as_values(pulled: &Bases) -> BTreeMap<plan::BaseImageId, Base> {
-    pulled.iter().map(|(id, base)| (id.clone(), Base::from_image(&base.image))).collect()
+    let value = |base: &bases::PulledBase| Base {
+        config: base.image.config().value().clone(),
+        digest: Some(base.image.manifest_descriptor().digest.clone()),
+    };
+    pulled.iter().map(|(id, base)| (id.clone(), value(base))).collect()
 }
 
 /// Tells the findings; they fail the build if the caller or the Dockerfile says so.
@@ -84,18 +82,19 @@ fn lint(
     }
     for warning in &plan.warnings {
         observer.observe(&Event::Lint {
-            rule: warning.rule.name().to_owned(),
+            rule: format!("{:?}", warning.rule),
             detail: warning.detail.clone(),
             span: warning.span,
         });
     }
-    let fatal = request.lint == Lint::Error || dockerfile::lint::is_error(file);
+    let fatal = request.lint == Lint::Error;
     match plan.warnings.first() {
         Some(first) if fatal => {
-            let mut rules: Vec<&str> = Vec::new();
+            let mut rules: Vec<String> = Vec::new();
             for warning in &plan.warnings {
-                if !rules.contains(&warning.rule.name()) {
-                    rules.push(warning.rule.name());
+                let rule = format!("{:?}", warning.rule);
+                if !rules.contains(&rule) {
+                    rules.push(rule);
                 }
             }
             Err(Error::Lint { rules: rules.join(", "), span: first.span })

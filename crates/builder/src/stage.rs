@@ -158,8 +158,8 @@ impl<'a> Executor<'a> {
         let outcome = self.carry_out(current, step)?;
         let history = oci::History {
             created: Some(self.created()),
-            created_by: step.created_by.clone(),
-            comment: oci::HISTORY_COMMENT.to_owned(),
+            created_by: Some(step.created_by.clone()),
+            comment: Some(oci::HISTORY_COMMENT.to_owned()),
             ..oci::History::default()
         };
         let layer = match outcome {
