@@ -23,8 +23,8 @@ pub(crate) fn build(
 ) -> Result<BuildOutcome, Failure> {
     let ready = || -> Result<_, Box<dyn std::error::Error>> {
         sys::nss::pin();
-        sys::attributes::hide_memory()?;
-        sys::attributes::become_subreaper()?;
+        sys::hide_memory()?;
+        sys::become_subreaper()?;
         sys::signals::block_stopping()?;
         let isolation = builder::enter(options)?;
         tracing::info!("{}", isolation.reason());
