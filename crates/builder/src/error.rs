@@ -37,14 +37,6 @@ pub enum Error {
         /// All of them, never empty.
         errors: Vec<plan::Error>,
     },
-    /// Findings, and `check=error=true` or `--lint=error`.
-    #[error("lint violation found for rules: {rules}")]
-    Lint {
-        /// The rules, comma separated.
-        rules: String,
-        /// The first finding.
-        span: Span,
-    },
     /// A base image cannot be had.
     #[error("cannot get the image `{name}`")]
     Base {
@@ -262,8 +254,7 @@ impl Error {
         match self {
             Error::Parse { errors } => errors.first().map(|error| error.span),
             Error::Plan { errors } => errors.first().and_then(plan::Error::span),
-            Error::Lint { span, .. }
-            | Error::Base { span, .. }
+            Error::Base { span, .. }
             | Error::CannotRun { span, .. }
             | Error::Step { span, .. } => Some(*span),
             Error::State { .. }

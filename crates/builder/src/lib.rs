@@ -28,13 +28,13 @@ pub use build::{BuildOutcome, build, dockerfile_text, plan_only};
 pub use error::{BaseError, Error, StepError};
 pub use event::{Event, LayerSummary, Observer};
 pub use prepare::read_host_file;
-pub use request::{BuildRequest, Lint, Outputs};
+pub use request::{BuildRequest, Outputs};
 
 // What a caller needs of the crates below, to make a request.
 pub use context::DockerfilePlace;
 pub use layer::Compression;
 pub use oci::{ImageFormat, Platform, Reference, Timestamp};
-pub use plan::BuildPlan;
+pub use plan::{BuildPlan, Lint};
 pub use rootfs::RootPath;
 pub use run::{Choice, EnterOptions, Isolation, enter};
 pub use transport::{Proxies, Resolver, RootSources, Roots, Settings};

@@ -12,7 +12,7 @@ use rootfs::{RootDir, RootPath};
 use crate::bases::{self, Bases};
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::request::{BuildRequest, Lint};
+use crate::request::BuildRequest;
 
 /// A plan, and the images it needs.
 pub(crate) struct Prepared {
@@ -36,6 +36,7 @@ pub(crate) async fn prepare(
         platform: request.platform.clone(),
         build_platform: request.build_platform.clone(),
         labels: request.labels.clone(),
+        lint: request.lint,
         unimplemented,
         ignore: Some(context.ignore.clone()),
     };
@@ -46,7 +47,13 @@ pub(crate) async fn prepare(
     let triggered = graph.triggered_base_images(&as_values(&pulled)).map_err(plan_error)?;
     bases::resolve(&triggered, client, observer, &mut pulled).await?;
     let plan = plan::lower(&graph, &as_values(&pulled)).map_err(plan_error)?;
-    lint(request, &file, &plan, observer)?;
+    for warning in &plan.warnings {
+        observer.observe(&Event::Lint {
+            rule: warning.rule.name().to_owned(),
+            detail: warning.detail.clone(),
+            span: warning.span,
+        });
+    }
     observer.observe(&Event::Planned {
         stages: plan.stages.len(),
         steps: plan.stages.iter().map(|stage| stage.steps.len()).sum(),
@@ -68,39 +75,6 @@ fn as_values(pulled: &Bases) -> BTreeMap<plan::BaseImageId, Base> {
         digest: Some(base.image.manifest_descriptor().digest.clone()),
     };
     pulled.iter().map(|(id, base)| (id.clone(), value(base))).collect()
-}
-
-/// Tells the findings; they fail the build if the caller or the Dockerfile says so.
-fn lint(
-    request: &BuildRequest,
-    file: &Dockerfile,
-    plan: &BuildPlan,
-    observer: &Arc<dyn Observer>,
-) -> Result<(), Error> {
-    if request.lint == Lint::Off {
-        return Ok(());
-    }
-    for warning in &plan.warnings {
-        observer.observe(&Event::Lint {
-            rule: format!("{:?}", warning.rule),
-            detail: warning.detail.clone(),
-            span: warning.span,
-        });
-    }
-    let fatal = request.lint == Lint::Error;
-    match plan.warnings.first() {
-        Some(first) if fatal => {
-            let mut rules: Vec<String> = Vec::new();
-            for warning in &plan.warnings {
-                let rule = format!("{:?}", warning.rule);
-                if !rules.contains(&rule) {
-                    rules.push(rule);
-                }
-            }
-            Err(Error::Lint { rules: rules.join(", "), span: first.span })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Reads a small file of the host, such as a certificate.

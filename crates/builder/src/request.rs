@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use oci::{ImageFormat, Platform, Reference, Timestamp};
+use plan::Lint;
 
 /// One build.
 #[derive(Debug, Clone)]
@@ -45,18 +46,6 @@ pub struct BuildRequest {
     pub epoch: Option<i64>,
     /// Threads for walking and compressing.
     pub threads: usize,
-}
-
-/// What to do with lint findings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lint {
-    /// Nothing.
-    Off,
-    /// Tell.
-    #[default]
-    Warn,
-    /// Fail the build.
-    Error,
 }
 
 /// Where a finished image goes.
