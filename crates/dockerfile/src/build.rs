@@ -157,6 +157,12 @@ fn run(node: &Node) -> Built<Run> {
         return fail(Kind::AtLeastOneArgument("RUN"));
     }
     let command = command_line(node, &node.args);
+    if let CommandLine::Shell(text) = &command
+        && (text.contains("<<") || !node.heredocs.is_empty())
+        && !heredoc::find(text).is_ok_and(|found| same_names(&found, &node.heredocs))
+    {
+        return fail(Kind::SplitHeredoc("RUN"));
+    }
     Ok(Run { command, heredocs: node.heredocs.clone(), mounts, network, security, devices })
 }
 
@@ -215,6 +221,9 @@ fn transfer(node: &Node, name: &'static str, flags: &Flags) -> Built<Transfer> {
             None => sources.push(word.clone()),
         }
     }
+    if !same_names(&heredocs, &node.heredocs) {
+        return fail(Kind::SplitHeredoc(name));
+    }
     Ok(Transfer {
         sources,
         heredocs,
@@ -224,6 +233,12 @@ fn transfer(node: &Node, name: &'static str, flags: &Flags) -> Built<Transfer> {
         link: flags.bool("link") == Some(true),
         exclude: flags.list("exclude").map(str::to_owned).collect(),
     })
+}
+
+/// Whether the here-documents that the words of the arguments begin are those whose bodies were
+/// read. They differ where quotes, escapes or blanks are read in two ways.
+fn same_names(found: &[Heredoc], read: &[Heredoc]) -> bool {
+    found.iter().map(|heredoc| &heredoc.name).eq(read.iter().map(|heredoc| &heredoc.name))
 }
 
 fn pairs(node: &Node, name: &'static str) -> Built<Pairs> {

@@ -95,11 +95,6 @@ fn quote(text: &str) -> String {
     out
 }
 
-/// Go's way to write a duration that has no fraction of a nanosecond: `1m30s`.
-pub(crate) fn print(duration: Duration) -> String {
-    format!("{}ns", duration.as_nanos())
-}
-
 #[cfg(test)]
 mod tests {
     #[test]

@@ -72,6 +72,10 @@ impl ParseError {
                 "`<<` begins a here-document that ends at a line holding only `{name}`; \
                  if none is meant, quote it or write no blank before `<<`"
             )),
+            ParseErrorKind::SplitHeredoc(_) => Some(
+                "write a here-document as one word, `<<EOF` or `<<'EOF'`, outside of quotes"
+                    .to_owned(),
+            ),
             ParseErrorKind::NoEquals(word) if word.ends_with('}') => {
                 Some("words are split at blanks before `${…}` is read; quote the value".to_owned())
             }
@@ -135,6 +139,9 @@ pub enum ParseErrorKind {
     BlankName(&'static str),
     #[error("{0} cannot accept a heredoc as a destination")]
     HeredocDestination(&'static str),
+    /// BuildKit takes such words for file names, or makes an empty file.
+    #[error("{0} has a heredoc that blanks or quotes split")]
+    SplitHeredoc(&'static str),
     #[error("{0} requires the arguments to be in JSON form")]
     NotJson(&'static str),
     #[error("VOLUME specified can not be an empty string")]

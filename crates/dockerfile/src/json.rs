@@ -242,12 +242,13 @@ fn unicode_escape(rest: &mut &str) -> char {
     if let Some(c) = char::from_u32(first) {
         return c;
     }
-    if first < 0xdc00 && rest.starts_with("\\u") {
-        if let Some(second @ 0xdc00..=0xdfff) = hex(&rest[2..]) {
-            *rest = &rest[6..];
-            let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-            return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-        }
+    if first < 0xdc00
+        && rest.starts_with("\\u")
+        && let Some(second @ 0xdc00..=0xdfff) = hex(&rest[2..])
+    {
+        *rest = &rest[6..];
+        let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
     }
     char::REPLACEMENT_CHARACTER
 }

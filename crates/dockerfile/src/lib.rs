@@ -21,6 +21,7 @@ mod json;
 mod lines;
 pub mod lint;
 mod mount;
+mod print;
 mod span;
 pub mod syntax;
 mod text;
@@ -33,6 +34,7 @@ pub use instruction::{
     Heredoc, Instruction, Network, OnBuild, Pairs, Run, Security, Transfer,
 };
 pub use mount::{Mount, MountError, MountFlag, MountKind, Sharing};
+pub use print::print;
 pub use span::{Location, Span};
 
 /// A Dockerfile.

@@ -109,7 +109,7 @@ impl LogicalLine {
 }
 
 /// The line without its continuation: an escape that no escape stands before, and blanks after it.
-fn without_continuation(line: &str, escape: char) -> Option<&str> {
+pub(crate) fn without_continuation(line: &str, escape: char) -> Option<&str> {
     let text = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
     (!text.ends_with(escape)).then_some(text)
 }

@@ -14,7 +14,7 @@ use crate::word::WordError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountFlag {
     /// The CSV fields, in order.
-    pub fields: Vec<String>,
+    fields: Vec<String>,
 }
 
 /// What a `--mount` means.
@@ -138,6 +138,12 @@ impl MountFlag {
             ));
         }
         Ok(flag)
+    }
+
+    /// The CSV fields, in order.
+    #[must_use]
+    pub fn fields(&self) -> &[String] {
+        &self.fields
     }
 
     /// The value of `from`, which is never expanded.

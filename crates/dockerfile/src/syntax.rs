@@ -244,9 +244,8 @@ impl Node {
 
 /// Splits one instruction's text.
 fn node(line: LogicalLine, escape: char, depth: usize) -> Result<Node, ParseErrorKind> {
-    let text = line.text.as_str();
+    let text = line.text.trim_end_matches(is_space);
     let start = text.len() - text.trim_start_matches(is_space).len();
-    let text = text.trim_end_matches(is_space);
     let (command, flags, rest) = match arguments::split_blank(&text[start..]) {
         Some((command, rest)) => {
             let (flags, rest) = arguments::take_flags(text, text.len() - rest.len(), escape);

@@ -127,7 +127,8 @@ impl LintOptions {
             .collect();
         warnings.retain(|warning| {
             let line = warning.span.start.line;
-            let found = own.iter().find(|(lines, _)| lines.contains(&line));
+            let after = own.partition_point(|(lines, _)| *lines.start() <= line);
+            let found = own[..after].last().filter(|(lines, _)| lines.contains(&line));
             found.map_or(self, |(_, options)| options).keeps(warning.rule)
         });
     }
