@@ -8,7 +8,7 @@ mod hostile;
 mod limits;
 mod model;
 mod owners;
-//mod roundtrip;
+mod roundtrip;
 mod unpacking;
 mod whiteouts;
 

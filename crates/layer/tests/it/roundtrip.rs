@@ -1,0 +1,195 @@
+//! Any change of any tree: written from the later tree and applied to the earlier one, it gives
+//! the later one. And any bytes: never a panic, never a change outside.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use layer::{Compression, WriteOptions};
+use proptest::prelude::*;
+use rootfs::ChangeSet;
+use testkit::tar_builder::{Member, TarBuilder};
+use testkit::tree::{Shown, make, print_with};
+use testkit::{ScratchRoot, require_root};
+
+use super::{apply, apply_as_anyone, rooted, write};
+
+const ALL: Shown = Shown { owners: true, times: true };
+
+/// A path of few names, so that trees share paths of different kinds.
+fn path() -> impl Strategy<Value = String> {
+    prop::collection::vec("[abc]", 1..4).prop_map(|names| format!("/{}", names.join("/")))
+}
+
+/// A tree as path → the rest of its line. What lies below something that is no directory is left
+/// out when it is made.
+fn tree() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let line = prop_oneof![
+        4 => (0..4u32, "[xy]{0,3}", 1..4u64)
+            .prop_map(|(mode, text, time)| format!("f 064{mode} PATH \"{text}\" @{time}.5")),
+        3 => (0..2u32, 1..4u64).prop_map(|(mode, time)| format!("d 075{mode} PATH @{time}")),
+        1 => (1..4u64).prop_map(|time| format!("l 0777 PATH -> a/b @{time}")),
+        1 => path().prop_map(|first| format!("h PATH = {first}")),
+        1 => Just("f 0600 PATH \"x\" user.note=\"n\" @1".to_owned()),
+    ];
+    prop::collection::btree_map(path(), line, 0..12)
+}
+
+/// Makes as much of the tree as can be made.
+fn build(tree: &BTreeMap<String, String>) -> ScratchRoot {
+    let root = ScratchRoot::new();
+    let is = |path: &str, kind: char| tree.get(path).is_some_and(|line| line.starts_with(kind));
+    let mut text = String::new();
+    let mut links = String::new();
+    for (path, line) in tree {
+        let blocked = path
+            .match_indices('/')
+            .skip(1)
+            .any(|(at, _)| tree.contains_key(&path[..at]) && !is(&path[..at], 'd'));
+        // Directories must be listed to have a known time.
+        let mut above = path.match_indices('/').skip(1).map(|(at, _)| &path[..at]);
+        let listed = above.all(|above| is(above, 'd'));
+        if blocked || !listed {
+            continue;
+        }
+        let line = line.replace("PATH", path) + "\n";
+        match line.strip_prefix("h ") {
+            Some(rest) => {
+                let first = rest.trim().rsplit(' ').next().unwrap_or_default();
+                if is(first, 'f') && text.contains(&format!(" {first} \"")) {
+                    links += &line;
+                }
+            }
+            None => text += &line,
+        }
+    }
+    make(root.path(), &(text.clone() + &links));
+    // Links that came after moved the times of their directories.
+    let directories: String =
+        text.lines().filter(|l| l.starts_with('d')).map(|l| format!("{l}\n")).collect();
+    make(root.path(), &directories);
+    root
+}
+
+/// The lines of a tree by path; a hard link as the line of its first name, too.
+fn lines(root: &ScratchRoot) -> BTreeMap<String, String> {
+    let text = print_with(root.path(), ALL);
+    let path = |line: &str| {
+        let at = line.find('/').expect("every line has a path");
+        line[at..].split(' ').next().unwrap_or_default().to_owned()
+    };
+    text.lines().map(|line| (path(line), line.to_owned())).collect()
+}
+
+/// What must be in a layer to come from one tree to the other.
+fn difference(lower: &ScratchRoot, upper: &ScratchRoot) -> ChangeSet {
+    let (before, after) = (lines(lower), lines(upper));
+    let mut changes = ChangeSet::new();
+    let is_dir =
+        |path: &str| path.is_empty() || after.get(path).is_some_and(|l| l.starts_with('d'));
+    for path in before.keys().filter(|path| !after.contains_key(*path)) {
+        // What lay below something that is gone, or is no directory any more, went with it.
+        if is_dir(&path[..path.rfind('/').unwrap_or_default()]) {
+            changes.remove(&rooted(path));
+        }
+    }
+    for (path, line) in &after {
+        // A group of names is only a group if all of it is in the layer.
+        let linked =
+            line.starts_with('h') || after.values().any(|l| l.ends_with(&format!(" = {path}")));
+        if before.get(path) != Some(line) || linked {
+            changes.upsert(&rooted(path));
+        }
+    }
+    changes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn root_a_change_applied_is_the_change(lower in tree(), upper in tree()) {
+        if !require_root("times and owners as they are") {
+            return Ok(());
+        }
+        let (lower, upper) = (build(&lower), build(&upper));
+        let options = WriteOptions { compression: Compression::None, ..WriteOptions::default() };
+        let (bytes, _) = write(upper.path(), &difference(&lower, &upper), &options)
+            .expect("the tree can be written");
+        apply(lower.path(), &bytes).expect("our own layer");
+        prop_assert_eq!(print_with(lower.path(), ALL), print_with(upper.path(), ALL));
+    }
+
+    #[test]
+    fn damaged_archives_do_no_harm(
+        at in prop::collection::vec((0usize..6000, any::<u8>()), 1..6),
+        cut in 0usize..6000,
+    ) {
+        let outer = ScratchRoot::with("d 0755 /root\nf 0600 /canary \"c\" @1");
+        let before = testkit::tree::print_one(outer.path(), "/canary");
+        let mut bytes = TarBuilder::new()
+            .dir("d", 0o755)
+            .symlink("d/l", "../../")
+            .member(&Member::file("d/l/x", "content").xattr("user.a", "b"))
+            .gnu_long(b'L', "n".repeat(120))
+            .file("x", "long")
+            .hardlink("h", "d/l/x")
+            .file("d/.wh.l", "")
+            .end();
+        for (at, byte) in at {
+            let length = bytes.len();
+            bytes[at % length] = byte;
+        }
+        bytes.truncate(bytes.len() - cut.min(bytes.len()) / 3);
+        // Success or not: it comes back, and has changed nothing outside.
+        let _ = apply_as_anyone(&outer.path().join("root"), &bytes);
+        prop_assert_eq!(std::fs::read_dir(outer.path()).expect("it is there").count(), 2);
+        prop_assert_eq!(testkit::tree::print_one(outer.path(), "/canary"), before);
+    }
+}
+
+/// Somebody swaps a directory and a link that leads out, while files are made below that name.
+#[test]
+fn names_exchanged_meanwhile_lead_nowhere_else() {
+    let outer = ScratchRoot::with(
+        "d 0755 /root\nd 0755 /root/d\nd 0755 /canary\nf 0600 /canary/f \"c\" @1",
+    );
+    let canary = outer.path().join("canary");
+    let before = print_with(&canary, ALL);
+    let root = outer.path().join("root");
+    std::os::unix::fs::symlink("../canary", root.join("l")).expect("a fresh name");
+    let (stop, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flags = rustix::fs::RenameFlags::EXCHANGE;
+            let (d, l) = (root.join("d"), root.join("l"));
+            while !stop.load(Ordering::Relaxed) {
+                // The extractor may have replaced one of them.
+                let cwd = rustix::fs::CWD;
+                if rustix::fs::renameat_with(cwd, &d, cwd, &l, flags).is_ok() {
+                    swaps.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let layer = (0..20)
+            .fold(TarBuilder::new(), |tar, i| {
+                tar.file(format!("d/f{i}"), "pwn")
+                    .file("d/.wh.f", "")
+                    .hardlink(format!("h{i}"), "d/f")
+            })
+            .end();
+        let files = (0..20)
+            .fold(TarBuilder::new(), |tar, i| {
+                tar.file(format!("d/f{i}"), "pwn").dir("d/sub", 0o700)
+            })
+            .end();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline {
+            let _ = apply_as_anyone(&root, &layer);
+            let _ = apply_as_anyone(&root, &files);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(print_with(&canary, ALL), before);
+    assert!(swaps.load(Ordering::Relaxed) > 100, "nothing was swapped");
+}
