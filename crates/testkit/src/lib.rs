@@ -8,6 +8,7 @@
 
 pub mod base_image;
 pub mod fault;
+pub mod layout;
 pub mod registry;
 pub mod tar_builder;
 pub mod tree;
@@ -104,6 +105,13 @@ pub fn require_userns(what: &str) -> bool {
     tried.args(["--user", "--map-root-user", "true"]);
     let works = tried.output().is_ok_and(|output| output.status.success());
     require(works, "user namespaces", what)
+}
+
+/// The same for a program of another package, which the test compares with.
+#[must_use]
+pub fn require_program(program: &str) -> bool {
+    let tried = std::process::Command::new(program).arg("--version").output();
+    require(tried.is_ok(), program, "a comparison")
 }
 
 fn require(here: bool, needed: &str, what: &str) -> bool {

@@ -134,10 +134,15 @@ fn line(
 fn content(path: &Path) -> String {
     let bytes =
         fs::read(path).unwrap_or_else(|error| panic!("cannot read `{}`: {error}", path.display()));
+    content_of(&bytes)
+}
+
+/// Content as it is shown: whole if it is short.
+pub(crate) fn content_of(bytes: &[u8]) -> String {
     if bytes.len() <= 256 {
-        return format!("\"{}\"", escape(&bytes, b'"'));
+        return format!("\"{}\"", escape(bytes, b'"'));
     }
-    let hash = Sha256::digest(&bytes);
+    let hash = Sha256::digest(bytes);
     let hex: String = hash.iter().take(8).fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("because a string takes everything");
         hex
@@ -162,7 +167,7 @@ fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     found
 }
 
-fn escape(bytes: &[u8], also: u8) -> String {
+pub(crate) fn escape(bytes: &[u8], also: u8) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {

@@ -4,8 +4,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use testkit::ScratchRoot;
 use testkit::tar_builder::{Member, TarBuilder, header, set_checksum};
+use testkit::{ScratchRoot, require_program};
 
 use super::{apply_as_anyone, chain, open, rooted};
 
@@ -16,18 +16,15 @@ fn run(
     arguments: &[&str],
     input: Option<&[u8]>,
 ) -> Option<Vec<u8>> {
+    if !require_program(program) {
+        return None;
+    }
     let file = directory.join(".input");
     std::fs::write(&file, input.unwrap_or_default()).expect("room");
     let input = std::fs::File::open(&file).expect("it was just written");
     let mut command = Command::new(program);
     command.args(arguments).current_dir(directory).stdin(input).stderr(Stdio::inherit());
-    let output = match command.output() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("skipped: {program} is not installed");
-            return None;
-        }
-        output => output.expect("the program can be started"),
-    };
+    let output = command.output().expect("it is installed");
     assert!(output.status.success(), "{program} {arguments:?}: {}", output.status);
     Some(output.stdout)
 }

@@ -239,7 +239,7 @@ fn framing() {
     bytes("F03", okf().bytes(), Accept);
     bytes(
         "F05",
-        [okf().end(), (0..4096u32).map(|i| (i * 7919 >> 3) as u8).collect()].concat(),
+        [okf().end(), (0..4096u32).map(|i| ((i * 7919) >> 3) as u8).collect()].concat(),
         Accept,
     );
     let broken = Member { broken_checksum: true, ..Member::file("b", "") };

@@ -6,10 +6,10 @@ use testkit::tar_builder::{Member, TarBuilder, gzip};
 
 use super::open;
 
-fn check(limits: Limits, layer: Vec<u8>, expected: &str) {
+fn check(limits: Limits, layer: impl AsRef<[u8]>, expected: &str) {
     let root = ScratchRoot::new();
     let options = ApplyOptions { limits, owners: Owners::One(0, 0), ..ApplyOptions::default() };
-    let applied = layer::apply(&open(root.path()), &layer[..], &options, &|| false);
+    let applied = layer::apply(&open(root.path()), layer.as_ref(), &options, &|| false);
     let found = applied.map_or_else(|error| error.to_string(), |_| "applied".to_owned());
     assert_eq!(found, expected);
 }
