@@ -18,6 +18,10 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("mmdebstrap", "mmdebstrap", "a real Debian base image"),
     ("busybox", "busybox-static", "a small base image"),
     ("git", "git", "sources that are repositories"),
+    ("python3", "python3", "an independent reader of layers"),
+    ("bzip2", "bzip2", "archives that ADD unpacks"),
+    ("xz", "xz-utils", "archives that ADD unpacks"),
+    ("zstd", "zstd", "archives that ADD unpacks"),
     ("setcap", "libcap2-bin", "files with capabilities"),
 ];
 

@@ -128,7 +128,9 @@ mod tests {
 
     use super::*;
 
-    fn check(bytes: &[u8], expected: Result<&[(&[u8], &[u8])], &str>) {
+    type Pair<'a> = (&'a [u8], &'a [u8]);
+
+    fn check(bytes: &[u8], expected: Result<&[Pair<'_>], &str>) {
         let found = parse(bytes, 0, &Limits::default());
         match (found, expected) {
             (Ok(found), Ok(expected)) => {
