@@ -185,6 +185,12 @@ pub enum ErrorKind {
     /// A trigger of the base is malformed.
     #[error(transparent)]
     Trigger(ParseError),
+    /// A trigger of the base is a `FROM`. The words are BuildKit's, who looks no further.
+    #[error("*instructions.Stage is not a command type")]
+    TriggerStage,
+    /// A trigger of the base is an `ONBUILD`.
+    #[error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")]
+    TriggerChain,
     /// A base image was not handed in.
     #[error("base image `{0}` is not resolved")]
     MissingBase(String),
@@ -244,6 +250,9 @@ pub enum ErrorKind {
     /// A `RUN` has here-documents it cannot have.
     #[error("parsing produced an invalid run command: {0}")]
     RunHeredoc(String),
+    /// Every `RUN` carries its environment, and all of them together are too much.
+    #[error("the steps of the plan carry more than {0} variables")]
+    TooManyVariables(usize),
     /// A feature of the language that is not carried out yet.
     #[error("{} is not supported yet", .feature.name)]
     Unimplemented {
@@ -268,6 +277,9 @@ impl ErrorKind {
             ErrorKind::CopyOrder { from, .. } | ErrorKind::MountOrder { from, .. } => {
                 Some(format!("move the stage `{from}` up"))
             }
+            ErrorKind::TriggerStage => Some(
+                "the base image has a FROM among its ONBUILD triggers, where none can be".into(),
+            ),
             ErrorKind::Trigger(error) => error.hint(),
             ErrorKind::Unimplemented { feature } => feature.support.reason().map(str::to_owned),
             _ => None,

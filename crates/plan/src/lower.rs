@@ -39,7 +39,11 @@ struct Finished {
     args: Vec<(String, Option<String>)>,
     platform: oci::Platform,
     workdir_set: bool,
+    budget: usize,
 }
+
+/// How many variables all steps of a plan together may carry.
+const MOST_VARIABLES: usize = 1_000_000;
 
 /// Makes the plan.
 ///
@@ -60,14 +64,16 @@ fn build(graph: &StageGraph, bases: &BTreeMap<BaseImageId, Base>) -> Result<Buil
     let mut finished: BTreeMap<StageId, Finished> = BTreeMap::new();
     let mut stages = Vec::with_capacity(reach.stages.len());
     let mut warnings = graph.warnings.clone();
+    let mut budget = MOST_VARIABLES;
     for (id, work) in reach.stages {
-        let mut stage = Stage::begin(graph, id, bases, &finished)?;
+        let mut stage = Stage::begin(graph, id, bases, &finished, budget)?;
         for work in work {
             stage.take(work)?;
         }
         let is_target = graph.targets.contains(&id);
         let (plan, left, found) = stage.end(is_target);
         warnings.extend(found);
+        budget = left.budget;
         finished.insert(id, left);
         stages.push(plan);
     }

@@ -1,35 +1,48 @@
 //! Variables: ordered scopes, and the arguments that exist without being declared.
 
+use std::collections::BTreeMap;
+
 use dockerfile::word::Env;
 use oci::Platform;
 
 use crate::PlanOptions;
 
-/// Variables in the order they were last set.
+/// Variables, with the order they were last set in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Scope(Vec<(String, String)>);
+pub(crate) struct Scope {
+    values: BTreeMap<String, (usize, String)>,
+    sets: usize,
+}
 
 impl Scope {
     /// Sets a variable; it becomes the last one.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.unset(name);
-        self.0.push((name.to_owned(), value.to_owned()));
+        self.sets += 1;
+        self.values.insert(name.to_owned(), (self.sets, value.to_owned()));
     }
 
     pub(crate) fn unset(&mut self, name: &str) {
-        self.0.retain(|(known, _)| known != name);
+        self.values.remove(name);
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.values.get(name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn names(&self) -> Vec<&str> {
-        self.0.iter().map(|(name, _)| name.as_str()).collect()
+        self.values.keys().map(String::as_str).collect()
     }
 
-    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
-        self.0
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The variables, the one that was set last at the end.
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
+        let mut ordered: Vec<_> = self.values.iter().collect();
+        ordered.sort_by_key(|(_, (set, _))| *set);
+        let pair = |(name, (_, value)): (&String, &(usize, String))| (name.clone(), value.clone());
+        ordered.into_iter().map(pair).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dockerfile::{Instruction, Statement, parse_trigger};
+use dockerfile::{Instruction, ParseError, ParseErrorKind, Statement, parse_trigger};
 
 use super::{BaseImageRequest, NodeBase, Source, StageGraph};
 use crate::error::{Error, ErrorKind};
@@ -68,7 +68,10 @@ impl StageGraph {
         let mut work = Vec::new();
         for trigger in self.triggers(id, bases) {
             let mut statement = parse_trigger(&trigger, '\\')
-                .map_err(|error| Error::new(ErrorKind::Trigger(error), node.from.span))?;
+                .map_err(|error| Error::new(trigger_error(error), node.from.span))?;
+            if matches!(statement.instruction, Instruction::OnBuild(_)) {
+                return Err(Error::new(ErrorKind::TriggerChain, node.from.span));
+            }
             statement.span = node.from.span;
             let sources = self.sources_of(&statement)?;
             work.push(Work { statement, sources, triggered: true });
@@ -101,6 +104,13 @@ impl StageGraph {
                     .collect()
             }
         }
+    }
+}
+
+fn trigger_error(error: ParseError) -> ErrorKind {
+    match error.kind {
+        ParseErrorKind::ForbiddenTrigger("FROM") => ErrorKind::TriggerStage,
+        _ => ErrorKind::Trigger(error),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What an instruction reads from another stage or image, by the name it has for it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use dockerfile::word::EmptyEnv;
 use dockerfile::{Instruction, Span, Statement, word};
 
-use super::{BaseImageRequest, StageGraph, request};
+use super::{BaseImageRequest, StageGraph, StageNode, request};
 use crate::StageId;
 use crate::error::{Error, ErrorKind};
 
@@ -70,63 +72,58 @@ impl StageGraph {
 
     /// Refuses stages that need each other through copies and mounts.
     pub(super) fn check_cycles(&self) -> Result<(), Error> {
-        let mut visited = vec![false; self.stages.len()];
+        let edges: Vec<Edges> = self.stages.iter().map(dependencies).collect();
+        let mut visited = vec![false; edges.len()];
         for root in self.stage_ids() {
-            let mut path = Vec::new();
-            if let Some(spans) = self.find_cycle(root, &mut visited, &mut path) {
+            if let Some(spans) = find_cycle(root, &edges, &mut visited) {
                 let label = self.stages[root.0].label(root);
                 return Err(Error::with_spans(ErrorKind::Circular(label), spans));
             }
         }
         Ok(())
     }
+}
 
-    /// Walks the dependencies of a stage depth first, without recursion: a file may have
-    /// thousands of stages in a chain. `path` holds the stages being walked, each with the
-    /// instruction that led to it and the next of its dependencies.
-    fn find_cycle(
-        &self,
-        root: StageId,
-        visited: &mut [bool],
-        path: &mut Vec<(StageId, Option<Span>, usize)>,
-    ) -> Option<Vec<Span>> {
-        if std::mem::replace(&mut visited[root.0], true) {
-            return None;
-        }
-        path.push((root, None, 0));
-        while let Some((stage, _, next)) = path.last_mut() {
-            let dependencies = self.dependencies(*stage);
-            let Some((dependency, span)) = dependencies.get(*next).copied() else {
-                path.pop();
-                continue;
-            };
-            *next += 1;
-            if path.iter().any(|(stage, _, _)| *stage == dependency) {
-                let mut spans: Vec<Span> = path.iter().filter_map(|(_, span, _)| *span).collect();
-                spans.push(span);
-                return Some(spans);
-            }
-            if !std::mem::replace(&mut visited[dependency.0], true) {
-                path.push((dependency, Some(span), 0));
-            }
-        }
-        None
-    }
+/// The stages that a stage's own instructions read, each with the last instruction that does.
+type Edges = Vec<(StageId, Span)>;
 
-    /// The stages an own instruction of a stage reads, with the last one that reads each.
-    fn dependencies(&self, stage: StageId) -> Vec<(StageId, Span)> {
-        let node = &self.stages[stage.0];
-        let mut found: Vec<(StageId, Span)> = Vec::new();
-        for (statement, sources) in node.statements.iter().zip(&node.sources) {
-            for source in sources.iter().flatten() {
-                if let Source::Stage(id) = source {
-                    match found.iter_mut().find(|(known, _)| known == id) {
-                        Some((_, span)) => *span = statement.span,
-                        None => found.push((*id, statement.span)),
-                    }
-                }
+fn dependencies(node: &StageNode) -> Edges {
+    let mut last: BTreeMap<StageId, Span> = BTreeMap::new();
+    for (statement, sources) in node.statements.iter().zip(&node.sources) {
+        for source in sources.iter().flatten() {
+            if let Source::Stage(id) = source {
+                last.insert(*id, statement.span);
             }
         }
-        found
     }
+    last.into_iter().collect()
+}
+
+/// Walks the dependencies of a stage depth first, without recursion: a file may have thousands of
+/// stages in a chain. `path` holds the stages being walked, each with the instruction that led to
+/// it and the next of its dependencies.
+fn find_cycle(root: StageId, edges: &[Edges], visited: &mut [bool]) -> Option<Vec<Span>> {
+    if std::mem::replace(&mut visited[root.0], true) {
+        return None;
+    }
+    let mut on_path = BTreeSet::from([root]);
+    let mut path: Vec<(StageId, Option<Span>, usize)> = vec![(root, None, 0)];
+    while let Some((stage, _, next)) = path.last_mut() {
+        let Some((dependency, span)) = edges[stage.0].get(*next).copied() else {
+            on_path.remove(stage);
+            path.pop();
+            continue;
+        };
+        *next += 1;
+        if on_path.contains(&dependency) {
+            let mut spans: Vec<Span> = path.iter().filter_map(|(_, span, _)| *span).collect();
+            spans.push(span);
+            return Some(spans);
+        }
+        if !std::mem::replace(&mut visited[dependency.0], true) {
+            on_path.insert(dependency);
+            path.push((dependency, Some(span), 0));
+        }
+    }
+    None
 }

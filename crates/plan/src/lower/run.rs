@@ -1,5 +1,7 @@
 //! `RUN`: the program, its environment, and what is mounted for it.
 
+use std::collections::BTreeMap;
+
 use dockerfile::word::{EmptyEnv, Options};
 use dockerfile::{CommandLine, Mount, MountKind, Run, word};
 
@@ -20,6 +22,7 @@ const HOSTNAME: &str = "buildkitsandbox";
 
 impl Stage<'_> {
     pub(super) fn run(&mut self, run: &Run, sources: &[Option<Source>]) -> Result<Outcome, Error> {
+        self.spend(self.variables.len() + self.args.len())?;
         let mounts = self.resolve_mounts(run)?;
         let (argv, script) = self.run_argv(run)?;
         let created_by = format!("RUN {} # buildkit", self.run_text(&argv));
@@ -29,7 +32,7 @@ impl Stage<'_> {
         }
         let op = RunOp {
             argv,
-            env: self.variables.clone().into_pairs(),
+            env: self.variables.pairs(),
             proxy: self.undeclared_proxies(),
             cwd: self.cwd(),
             user: self.image.config.user.clone(),
@@ -110,12 +113,16 @@ impl Stage<'_> {
     /// `|2 A=1 B= /bin/sh -c …`: the arguments in scope, then the program.
     fn run_text(&self, argv: &[String]) -> String {
         let mut shown: Vec<(&str, &str)> = Vec::new();
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         for (name, declared) in &self.args {
             let declared = declared.as_deref().unwrap_or("");
             let value = self.variables.value(name).unwrap_or(declared);
-            match shown.iter_mut().find(|(known, _)| known == name) {
-                Some(entry) => entry.1 = value,
-                None => shown.push((name, value)),
+            match places.get(name.as_str()) {
+                Some(place) => shown[*place].1 = value,
+                None => {
+                    places.insert(name, shown.len());
+                    shown.push((name, value));
+                }
             }
         }
         let mut words = Vec::with_capacity(shown.len() + argv.len() + 1);

@@ -7,7 +7,7 @@ use dockerfile::word::Expanded;
 use dockerfile::{Instruction, Span, word};
 use oci::{ConfigEdit, DEFAULT_PATH, ImageConfig, Platform};
 
-use super::{Base, Finished, Plan, closing_edits};
+use super::{Base, Finished, MOST_VARIABLES, Plan, closing_edits};
 use crate::Unimplemented;
 use crate::error::{Error, ErrorKind};
 use crate::features;
@@ -34,6 +34,8 @@ pub(super) struct Stage<'a> {
     pub(super) span: Span,
     /// Which findings the instruction being taken may have.
     pub(super) lint: LintOptions,
+    /// How many variables the steps of the plan may still carry.
+    budget: usize,
     setup: Vec<ConfigEdit>,
     steps: Vec<Step>,
     pub(super) warnings: Vec<Warning>,
@@ -54,6 +56,7 @@ impl<'a> Stage<'a> {
         id: StageId,
         bases: &BTreeMap<BaseImageId, Base>,
         finished: &BTreeMap<StageId, Finished>,
+        budget: usize,
     ) -> Result<Stage<'a>, Error> {
         let node = &graph.stages[id.0];
         let target = graph.options.target_platform();
@@ -68,6 +71,7 @@ impl<'a> Stage<'a> {
             cmd_set: false,
             span: node.from.span,
             lint: graph.lint.for_statement(&node.from),
+            budget,
             setup: Vec::new(),
             steps: Vec::new(),
             warnings: Vec::new(),
@@ -84,6 +88,9 @@ impl<'a> Stage<'a> {
                 let base = bases.get(&request.id).ok_or_else(|| missing(request.id.to_string()))?;
                 stage.image = base.config.clone();
                 stage.note_base_platform(request, node.from.span);
+                // What the plan does not change is not carried from stage to stage.
+                stage.image.history.clear();
+                stage.image.rootfs.diff_ids.clear();
             }
             NodeBase::Stage(base) => {
                 let base = finished.get(base).ok_or_else(|| missing(format!("stage {base}")))?;
@@ -96,6 +103,15 @@ impl<'a> Stage<'a> {
         }
         stage.settle();
         Ok(stage)
+    }
+
+    /// Takes variables out of the budget: a file of a few hundred kilobytes could otherwise ask
+    /// for gigabytes of plan.
+    pub(super) fn spend(&mut self, variables: usize) -> Result<(), Error> {
+        let left = self.budget.checked_sub(variables);
+        self.budget =
+            left.ok_or_else(|| self.error(ErrorKind::TooManyVariables(MOST_VARIABLES)))?;
+        Ok(())
     }
 
     /// What every stage does to the config it starts from, without an instruction.
@@ -182,6 +198,7 @@ impl<'a> Stage<'a> {
             args: self.args,
             platform: self.platform,
             workdir_set: self.workdir_set,
+            budget: self.budget,
         };
         (plan, left, self.warnings)
     }

@@ -1,5 +1,7 @@
 //! Plans and images of a Dockerfile's text, without a file, a registry or a process.
 
+#![allow(dead_code, reason = "every test binary compiles all of it and uses a part")]
+
 use std::collections::BTreeMap;
 
 use oci::{
