@@ -23,11 +23,9 @@ pub(crate) fn build(
 ) -> Result<BuildOutcome, Failure> {
     let ready = || -> Result<_, Box<dyn std::error::Error>> {
         sys::nss::pin();
-        sys::hide_memory()?;
-        sys::become_subreaper()?;
         sys::signals::block_stopping()?;
         let isolation = builder::enter(options)?;
-        tracing::info!("{}", isolation.reason());
+        tracing::info!("isolation {}: {}", isolation.rung(), isolation.reason());
         let stop = StopHandle::new()?;
         sys::signals::watch(&stop)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

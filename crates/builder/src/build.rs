@@ -102,10 +102,10 @@ fn push_client(request: &BuildRequest) -> Result<Option<Client>, Error> {
 async fn check_push(request: &BuildRequest, client: Option<&Client>) -> Result<(), Error> {
     let Some(client) = client.filter(|_| request.outputs.check_push) else { return Ok(()) };
     for destination in &request.outputs.destinations {
-        client.check_push(destination).await.map_err(|source| Error::CheckPush {
-            destination: destination.to_string(),
-            source,
-        })?;
+        client
+            .check_push(destination)
+            .await
+            .map_err(|source| Error::CheckPush { destination: destination.to_string(), source })?;
     }
     Ok(())
 }

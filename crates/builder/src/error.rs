@@ -254,9 +254,9 @@ impl Error {
         match self {
             Error::Parse { errors } => errors.first().map(|error| error.span),
             Error::Plan { errors } => errors.first().and_then(plan::Error::span),
-            Error::Base { span, .. }
-            | Error::CannotRun { span, .. }
-            | Error::Step { span, .. } => Some(*span),
+            Error::Base { span, .. } | Error::CannotRun { span, .. } | Error::Step { span, .. } => {
+                Some(*span)
+            }
             Error::State { .. }
             | Error::Store(_)
             | Error::Context(_)

@@ -83,12 +83,7 @@ impl<'a> Executor<'a> {
         };
         let remote: Vec<Tree<'_>> = fetched
             .iter()
-            .map(|(root, _)| Tree {
-                root,
-                ignore: None,
-                protected: &none,
-                origin: Origin::Context,
-            })
+            .map(|(root, _)| Tree { root, ignore: None, protected: &none, origin: Origin::Context })
             .collect();
         let mut coming = remote.iter().zip(fetched.iter().map(|(_, path)| path));
         let mut items = Vec::new();
@@ -125,10 +120,7 @@ impl<'a> Executor<'a> {
     }
 
     /// Downloads and checks out; each into a directory of its own. In the order of the sources.
-    fn fetch_sources(
-        &self,
-        sources: &[AddSource],
-    ) -> Result<Vec<(RootDir, RootPath)>, StepError> {
+    fn fetch_sources(&self, sources: &[AddSource]) -> Result<Vec<(RootDir, RootPath)>, StepError> {
         let mut fetched = Vec::new();
         for (index, source) in sources.iter().enumerate() {
             let place = || self.side_root(&format!("{FETCHED}/{index}"));

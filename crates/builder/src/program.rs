@@ -59,7 +59,9 @@ impl<'a> Executor<'a> {
             if tail.len() == TAIL {
                 tail.pop_front();
             }
-            tail.push_back(String::from_utf8_lossy(&line[..line.len().min(TAIL_LINE)]).into_owned());
+            tail.push_back(
+                String::from_utf8_lossy(&line[..line.len().min(TAIL_LINE)]).into_owned(),
+            );
             let stderr = stream == Stream::Stderr;
             self.observer.observe(&Event::Output { stderr, line: line.to_vec() });
         };
@@ -101,7 +103,7 @@ fn environment(run: &RunOp, account: &Account) -> Vec<(String, String)> {
 fn working_directory(root: &RootDir, cwd: &str) -> Result<RootPath, StepError> {
     let failed = |source| StepError::Workdir { path: cwd.to_owned(), source };
     let path = RootPath::new(cwd).map_err(failed)?;
-    let place = root.resolve(&path).map_err(failed)?;
+    let place = root.resolve_existing(&path).map_err(failed)?;
     root.create_dir_all(&place, 0o755).map_err(failed)?;
     Ok(path)
 }

@@ -71,10 +71,10 @@ async fn fetch_all(image: &Image, client: &Client, blobs: &Blobs) -> Result<(), 
         else {
             continue;
         };
-        blobs.fetch(client, &repository, descriptor).await.map_err(|source| Error::BaseLayer {
-            digest: descriptor.digest.to_string(),
-            source,
-        })?;
+        blobs
+            .fetch(client, &repository, descriptor)
+            .await
+            .map_err(|source| Error::BaseLayer { digest: descriptor.digest.to_string(), source })?;
     }
     Ok(())
 }

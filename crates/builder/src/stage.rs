@@ -208,19 +208,22 @@ impl<'a> Executor<'a> {
     fn base_draft(&self, stage: &StagePlan) -> Result<ImageDraft, Error> {
         match &stage.base {
             StageBase::Scratch => Ok(ImageDraft::from_scratch(&stage.platform)),
-            StageBase::Image(id) => {
-                self.bases.get(id).map(|base| ImageDraft::from_base(&base.image)).ok_or(Error::Worker)
-            }
+            StageBase::Image(id) => self
+                .bases
+                .get(id)
+                .map(|base| ImageDraft::from_base(&base.image))
+                .ok_or(Error::Worker),
             StageBase::Stage(id) => self.drafts.get(id).cloned().ok_or(Error::Worker),
         }
     }
 
     /// The root of the stage at work, with the base's files in it.
     pub(crate) fn root(&mut self, current: &mut Current<'_>) -> Result<ActiveRoot, StepError> {
-        if let Some(root) = &current.root {
-            return Ok(root.clone());
-        }
-        let root = self.materialise(current.stage)?;
+        // In place, reading another stage may have parked this one, so it is activated anew.
+        let root = match current.root.is_some() {
+            true => self.roots.activate(current.stage.id.0).map_err(StepError::Stages)?,
+            false => self.materialise(current.stage)?,
+        };
         current.root = Some(root.clone());
         Ok(root)
     }

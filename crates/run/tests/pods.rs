@@ -137,6 +137,11 @@ fn pod_in_place() {
     fixture.check("rm /data/f; cat /data/g", 0, "kept\n");
     roots.activate(0).expect("because it is parked");
     assert_eq!(image(), first);
+    // Reading the active stage parks it, so that it is still that stage when the next one comes.
+    let read = roots.read(0).expect("because it is there");
+    roots.activate(1).expect("because it is parked");
+    assert_eq!(read.read(&path("/data/f"), 100).expect("because it is there"), b"kept\n");
+    roots.activate(0).expect("because it is parked");
     // A stage that takes over what is there, without a move.
     roots.adopt(0, 3, Parent::Finished).expect("because it is active");
     roots.activate(3).expect("because it is there");

@@ -5,11 +5,25 @@ use rustix::process::DumpableBehavior;
 
 /// Makes memory, environment and descriptors of this program unreadable for a step that runs as
 /// the same user beside it: `/proc/PID/{mem,environ,fd,root}` and ptrace are refused.
-///
-/// Call it after [`namespaces::enter_user`](crate::namespaces::enter_user): the programs that
-/// write an id map look at the owner of `/proc/PID`, which this changes.
 pub fn hide_memory() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// Runs `work` with the memory as readable as that of any program, and hides it again if it was.
+///
+/// Programs that write an id map look at the owner of `/proc/PID`, which hiding changes to root.
+pub(crate) fn with_visible_memory<T>(work: impl FnOnce() -> T) -> T {
+    let before = rustix::process::dumpable_behavior();
+    let hidden = before == Ok(DumpableBehavior::NotDumpable);
+    if hidden {
+        // If it fails, so will the work, and that is told.
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+    }
+    let outcome = work();
+    if hidden {
+        let _ = hide_memory();
+    }
+    outcome
 }
 
 /// Makes processes that lose their parent children of this one, so that none of them is lost.

@@ -83,6 +83,10 @@ pub fn attempt(work: impl FnOnce() -> Result<(), String>) -> Result<(), Error> {
 /// Moves the whole program into a user and a mount namespace of its own, in which it is root and
 /// ids are mapped as given. There is no way back, so [`attempt`] it first.
 pub fn enter_user(maps: &Maps) -> Result<(), Error> {
+    crate::attributes::with_visible_memory(|| enter_mapped(maps))
+}
+
+fn enter_mapped(maps: &Maps) -> Result<(), Error> {
     let (wait, go) = pipe_with(PipeFlags::CLOEXEC).map_err(system("make a pipe"))?;
     let this = rustix::process::getpid();
     // The map is written from outside, where the rights to the ids are.

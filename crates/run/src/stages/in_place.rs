@@ -112,9 +112,10 @@ impl InPlace {
     }
 
     pub(super) fn read(&self, stage: usize) -> Result<RootDir> {
-        let state = self.lock();
+        let mut state = self.lock();
+        // `/` would show another stage as soon as one is activated, while this is still read.
         if state.occupant == Occupant::Stage(stage) {
-            return Ok(self.root.clone());
+            self.vacate(&mut state)?;
         }
         self.require_parked(&state, stage)?;
         Ok(self.root.subdir(&self.parked(stage)?)?)

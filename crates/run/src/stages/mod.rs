@@ -95,7 +95,8 @@ impl StageRoots {
         }
     }
 
-    /// The tree of a stage, for `COPY --from`.
+    /// The tree of a stage, for `COPY --from`. In place, an active stage is parked for that, and
+    /// the stage that reads it is to be activated afterwards.
     pub fn read(&self, stage: usize) -> Result<RootDir> {
         match &self.rung {
             Rung::Private(private) => private.read(stage),
