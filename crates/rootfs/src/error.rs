@@ -210,3 +210,73 @@ impl Error {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: &Error, text: &str) {
+        assert_eq!(error.to_string(), text);
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        assert!(
+            cause.is_none_or(|cause| !text.contains(&cause)),
+            "the cause is told twice: {text}"
+        );
+        assert!(!text.ends_with('.') && !text.starts_with(char::is_uppercase), "{text}");
+    }
+
+    #[test]
+    fn errors_name_the_object() {
+        let path = RootPath::new("/a\nb").expect("because it is short");
+        let source = || std::io::Error::from(Errno::NOSPC);
+        let text = || "x".to_owned();
+        check(&Error::PathTooLong { path: text() }, "path `x` is longer than 4096 bytes");
+        check(&Error::PathTooDeep { path: text() }, "path `x` is deeper than 1024 directories");
+        check(&Error::NameTooLong { name: text() }, "name `x` is longer than 255 bytes");
+        check(&Error::PathHasNul { path: text() }, "path `x` holds a NUL byte");
+        let host = PathBuf::from("/host");
+        check(
+            &Error::OpenRoot { path: host, source: source() },
+            "cannot open the directory `/host`",
+        );
+        check(
+            &Error::Io { action: "create", path: path.clone(), source: source() },
+            "cannot create `/a\\nb`",
+        );
+        check(&Error::Root { action: "rename" }, "cannot rename the root directory itself");
+        check(&Error::TooLarge { path: path.clone(), limit: 5 }, "`/a\\nb` is larger than 5 bytes");
+        check(
+            &Error::WrongKind { path: path.clone(), expected: "regular file" },
+            "`/a\\nb` is not a regular file",
+        );
+        check(
+            &Error::InvalidOwner { path: path.clone(), id: u32::MAX },
+            "4294967295 is not a valid owner for `/a\\nb`",
+        );
+        check(
+            &Error::LineTooLong { path, line: 3, limit: 9 },
+            "line 3 of `/a\\nb` is longer than 9 bytes",
+        );
+        check(&Error::NoSuchUser { name: text() }, "user `x` is not in the root's passwd file");
+        check(&Error::NoSuchGroup { name: text() }, "group `x` is not in the root's group file");
+        check(
+            &Error::Content { action: "write", source: source() },
+            "cannot write the content of a file",
+        );
+        check(
+            &Error::ChangedWhileRead { expected: 2, found: 1 },
+            "file changed while it was read: 2 bytes expected, 1 found",
+        );
+    }
+
+    #[test]
+    fn kinds_of_failure_can_be_asked_for() {
+        let failed = |errno| Error::io("open", &RootPath::root(), errno);
+        assert!(failed(Errno::NOENT).is_not_found());
+        assert!(failed(Errno::EXIST).is_already_exists());
+        assert!(failed(Errno::PERM).is_permission_denied());
+        assert!(failed(Errno::NOTDIR).is_not_a_directory());
+        assert_eq!(failed(Errno::XDEV).raw_os_error(), Some(Errno::XDEV.raw_os_error()));
+        assert_eq!(Error::Root { action: "open" }.raw_os_error(), None);
+    }
+}

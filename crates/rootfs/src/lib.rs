@@ -16,8 +16,10 @@ mod dir;
 mod entry;
 mod error;
 mod metadata;
+mod opened;
 mod path;
 mod protected;
+mod queue;
 mod remove;
 mod resolve;
 mod walk;
@@ -29,13 +31,12 @@ pub use content::copy_file_contents;
 pub use dir::{DirEntry, RootDir};
 pub use error::Error;
 pub use metadata::{FileKind, Metadata, Timestamp};
+pub use opened::OpenDirectory;
 pub use path::RootPath;
 pub use protected::Protected;
 pub use remove::Removal;
 pub use resolve::Engine;
-pub use walk::{
-    Flow, OpenDirectory, Order, VisitDirectories, WalkEntry, WalkOptions, walk, walk_directories,
-};
+pub use walk::{Flow, Order, VisitDirectories, WalkEntry, WalkOptions, walk, walk_directories};
 pub use xattr::{Xattrs, belongs_in_layer};
 
 /// The result of an operation in a root.

@@ -116,6 +116,13 @@ impl Metadata {
         self.kind == FileKind::Symlink
     }
 
+    /// Whether both were reached through the same mount, as far as the kernel tells: by mount id,
+    /// else by file system.
+    #[must_use]
+    pub fn is_on_mount_of(&self, other: &Metadata) -> bool {
+        self.mount_id == other.mount_id && (self.mount_id.is_some() || self.dev == other.dev)
+    }
+
     /// What the kernel says about `name` in the directory `dir`; nothing is followed.
     pub(crate) fn at(
         dir: impl std::os::fd::AsFd,

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::dir::RootDir;
-use crate::entry::{Listed, list, open_at};
+use crate::entry::{Entry, Listed, list, open_at};
 use crate::error::Error;
 use crate::metadata::Metadata;
 use crate::path::RootPath;
@@ -41,26 +41,33 @@ impl RootDir {
     /// Removes what is at `path`, with all below it; nothing there is fine. Protected paths and
     /// mount points stay, with the directories above them, and are told.
     pub fn remove_tree(&self, path: &RootPath, protected: &Protected) -> Result<Removal, Error> {
+        let nothing = |error: &Error| error.is_not_found() || error.is_not_a_directory();
+        let path = &match self.place_of(path, protected) {
+            Err(error) if nothing(&error) => return Ok(Removal::default()),
+            path => path?,
+        };
         let failed = |errno| Error::io("remove", path, errno);
-        let entry = self.named_entry("remove", path);
-        let entry = match entry {
-            Err(error) if error.is_not_found() => return Ok(Removal::default()),
+        let entry = match self.named_entry("remove", path) {
+            Err(error) if nothing(&error) => return Ok(Removal::default()),
             entry => entry?,
         };
+        let stays = || Ok(Removal { stayed: vec![path.clone()] });
         if protected.covers(path) {
-            return Ok(Removal { stayed: vec![path.clone()] });
+            return stays();
+        }
+        let mount = self.metadata(&RootPath::root())?;
+        match entry.metadata() {
+            Ok(found) if found.is_on_mount_of(&mount) => {}
+            Ok(_) => return stays(),
+            Err(Errno::NOENT) => return Ok(Removal::default()),
+            Err(errno) => return Err(failed(errno)),
         }
         match unlink(entry.dir.as_fd(), entry.name).map_err(failed)? {
             Unlinked::Gone => return Ok(Removal::default()),
-            Unlinked::Busy => return Ok(Removal { stayed: vec![path.clone()] }),
+            Unlinked::Busy => return stays(),
             Unlinked::Directory => {}
         }
-        let holder = Metadata::at(&entry.dir, "").map_err(failed)?;
-        let found = entry.metadata().map_err(failed)?;
-        if is_mount_point(&holder, &found) {
-            return Ok(Removal { stayed: vec![path.clone()] });
-        }
-        let removal = self.remove_contents(path, protected)?;
+        let removal = self.sweep(path, &entry, mount, protected)?;
         if removal.is_complete() {
             match rustix::fs::unlinkat(&entry.dir, entry.name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => {}
@@ -77,22 +84,31 @@ impl RootDir {
         path: &RootPath,
         protected: &Protected,
     ) -> Result<Removal, Error> {
-        if protected.covers(path) {
+        let path = &self.place_of(path, protected)?;
+        let mount = self.metadata(&RootPath::root())?;
+        let is_ours = self.metadata(path)?.is_on_mount_of(&mount);
+        if protected.covers(path) || !is_ours {
             return Ok(Removal { stayed: vec![path.clone()] });
         }
-        let failed = |errno| Error::io("remove", path, errno);
-        let entry = self.entry("remove", path)?;
-        let top = open_for_removal(entry.dir.as_fd(), entry.name).map_err(failed)?;
-        let metadata = Metadata::at(&top, "").map_err(failed)?;
-        let start = path.clone();
-        let mut sweep = Sweep {
-            protected,
-            metadata,
-            start,
-            levels: Vec::new(),
-            top,
-            removal: Removal::default(),
-        };
+        self.sweep(path, &self.entry("remove", path)?, mount, protected)
+    }
+
+    /// The path without links on the way: a link must not be a way around what is protected.
+    fn place_of(&self, path: &RootPath, protected: &Protected) -> Result<RootPath, Error> {
+        if protected.is_empty() { Ok(path.clone()) } else { self.resolve_parent(path) }
+    }
+
+    fn sweep(
+        &self,
+        path: &RootPath,
+        entry: &Entry<'_>,
+        mount: Metadata,
+        protected: &Protected,
+    ) -> Result<Removal, Error> {
+        let top = open_for_removal(entry.dir.as_fd(), entry.name)
+            .map_err(|errno| Error::io("remove", path, errno))?;
+        let (levels, removal) = (Vec::new(), Removal::default());
+        let mut sweep = Sweep { protected, mount, start: path.clone(), levels, top, removal };
         sweep.run()?;
         sweep.removal.stayed.sort();
         Ok(sweep.removal)
@@ -113,10 +129,6 @@ fn unlink(dir: impl AsFd, name: &[u8]) -> Result<Unlinked, Errno> {
         Err(Errno::ISDIR) => Ok(Unlinked::Directory),
         Err(errno) => Err(errno),
     }
-}
-
-fn is_mount_point(holder: &Metadata, found: &Metadata) -> bool {
-    holder.mount_id != found.mount_id || holder.dev != found.dev
 }
 
 /// Opens a directory for listing; one that we own but may not read is made readable first, since
@@ -167,8 +179,8 @@ struct Sweep<'p> {
     protected: &'p Protected,
     start: RootPath,
     top: OwnedFd,
-    /// About the top directory: what is not on its mount is not ours to remove.
-    metadata: Metadata,
+    /// About the root: what is not on its mount is not ours to remove.
+    mount: Metadata,
     levels: Vec<Level>,
     removal: Removal,
 }
@@ -220,7 +232,7 @@ impl Sweep<'_> {
             Err(Errno::NOENT) => return Ok(()),
             found => found?,
         };
-        if is_mount_point(&self.metadata, &found) {
+        if !found.is_on_mount_of(&self.mount) {
             self.stays(name);
             return Ok(());
         }
@@ -234,7 +246,7 @@ impl Sweep<'_> {
             Err(_) => {}
         }
         let below = open_for_removal(fd, &name)?;
-        if is_mount_point(&self.metadata, &Metadata::at(&below, "")?) {
+        if !Metadata::at(&below, "")?.is_on_mount_of(&self.mount) {
             self.stays(name);
             return Ok(());
         }
@@ -278,7 +290,7 @@ impl Sweep<'_> {
             // A mere reference will do for those that are only passed, and is much cheaper.
             let flags = if index < first_kept { OFlags::PATH } else { OFlags::RDONLY };
             let below = open_at(fd.as_fd(), name, flags | OFlags::DIRECTORY)?;
-            if index >= first_kept && is_mount_point(&self.metadata, &Metadata::at(&below, "")?) {
+            if index >= first_kept && !Metadata::at(&below, "")?.is_on_mount_of(&self.mount) {
                 return Err(Errno::XDEV);
             }
             let above = std::mem::replace(&mut fd, below);

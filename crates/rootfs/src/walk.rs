@@ -4,20 +4,16 @@
 //! the kernel lists them, in no order. [`walk`] gives single entries with their paths, sorted if
 //! asked.
 
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::dir::RootDir;
-use crate::entry::{Entry, Holder, Listed, list, open_at};
+use crate::entry::{Listed, list};
 use crate::error::Error;
-use crate::metadata::{FileKind, Metadata};
+use crate::metadata::Metadata;
+use crate::opened::OpenDirectory;
 use crate::path::RootPath;
 use crate::protected::Protected;
-use crate::xattr::{self, Xattrs};
+use crate::queue::Queue;
 
 /// In which order entries are visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,81 +51,6 @@ pub struct WalkEntry<'a> {
     pub path: &'a RootPath,
     /// What it is.
     pub metadata: &'a Metadata,
-}
-
-/// A directory that is being walked, open.
-#[derive(Debug)]
-pub struct OpenDirectory {
-    path: RootPath,
-    fd: OwnedFd,
-    metadata: Metadata,
-}
-
-impl OpenDirectory {
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &RootPath {
-        &self.path
-    }
-
-    /// About itself.
-    #[must_use]
-    pub fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-
-    /// Its own attributes that belong in a layer.
-    pub fn xattrs(&self) -> Result<Xattrs, Error> {
-        xattr::of_open(&self.fd)
-            .map_err(|errno| Error::io("read the attributes of", &self.path, errno))
-    }
-
-    /// The attributes of a name in it that belong in a layer.
-    pub fn xattrs_of(&self, name: &[u8], kind: FileKind) -> Result<Xattrs, Error> {
-        let entry = Entry { dir: Holder::Root(self.fd.as_fd()), name };
-        xattr::of_entry(&entry, kind)
-            .map_err(|errno| self.failed("read the attributes of", name, errno))
-    }
-
-    /// Opens a name in it for reading; only a regular file.
-    pub fn open_file(&self, name: &[u8]) -> Result<File, Error> {
-        let failed = |errno| self.failed("open", name, errno);
-        let fd = open_at(self.fd.as_fd(), name, OFlags::RDONLY).map_err(failed)?;
-        if Metadata::at(&fd, "").map_err(failed)?.is_file() {
-            return Ok(File::from(fd));
-        }
-        Err(Error::WrongKind { path: self.path.child(name)?, expected: "regular file" })
-    }
-
-    /// About a name in it, which is not followed.
-    pub fn metadata_of(&self, name: &[u8]) -> Result<Metadata, Error> {
-        Metadata::at(&self.fd, name).map_err(|errno| self.failed("stat", name, errno))
-    }
-
-    /// What a link in it says.
-    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Error> {
-        rustix::fs::readlinkat(&self.fd, name, Vec::new())
-            .map(std::ffi::CString::into_bytes)
-            .map_err(|errno| self.failed("read the link", name, errno))
-    }
-
-    /// The path of a name in it.
-    pub fn child(&self, name: &[u8]) -> Result<RootPath, Error> {
-        self.path.child(name)
-    }
-
-    fn failed(&self, action: &'static str, name: &[u8], errno: Errno) -> Error {
-        match self.path.child(name) {
-            Ok(path) => Error::io(action, &path, errno),
-            Err(error) => error,
-        }
-    }
-}
-
-impl AsFd for OpenDirectory {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
 }
 
 /// What is done with each directory of a walk. Called from several threads, but for one directory
@@ -209,7 +130,7 @@ fn visit_one<V: VisitDirectories>(
         };
         let flow =
             visitor.entry(&directory, &mut gathered, name, &metadata).map_err(Failure::Visitor)?;
-        if flow == Flow::Continue && metadata.is_dir() && same_mount(mount, &metadata) {
+        if flow == Flow::Continue && metadata.is_dir() && metadata.is_on_mount_of(mount) {
             below.push(directory.path.child(name)?);
         }
         Ok(true)
@@ -242,10 +163,6 @@ impl<E> From<Error> for Failure<E> {
     }
 }
 
-fn same_mount(a: &Metadata, b: &Metadata) -> bool {
-    a.mount_id == b.mount_id && (a.mount_id.is_some() || a.dev == b.dev)
-}
-
 /// Opens a directory that was listed before; `None` if it is gone or no longer what it was.
 fn open_walked(
     root: &RootDir,
@@ -258,64 +175,7 @@ fn open_walked(
         Err(error) => return Err(error),
     };
     let metadata = Metadata::at(&fd, "").map_err(|errno| Error::io("stat", &path, errno))?;
-    Ok(same_mount(mount, &metadata).then_some(OpenDirectory { path, fd, metadata }))
-}
-
-/// Directories to be listed. Taken from the end, so that it stays short in deep trees.
-struct Queue<E> {
-    state: Mutex<QueueState<E>>,
-    changed: Condvar,
-}
-
-struct QueueState<E> {
-    waiting: Vec<RootPath>,
-    active: usize,
-    failure: Option<E>,
-}
-
-impl<E> Queue<E> {
-    fn new(start: RootPath) -> Queue<E> {
-        let state = QueueState { waiting: vec![start], active: 0, failure: None };
-        Queue { state: Mutex::new(state), changed: Condvar::new() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, QueueState<E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next directory; `None` when all are done or one failed.
-    fn take(&self) -> Option<RootPath> {
-        let mut state = self.lock();
-        loop {
-            if state.failure.is_some() {
-                return None;
-            }
-            if let Some(path) = state.waiting.pop() {
-                state.active += 1;
-                return Some(path);
-            }
-            if state.active == 0 {
-                return None;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn done(&self, found: Result<Vec<RootPath>, E>) {
-        let mut state = self.lock();
-        state.active -= 1;
-        match found {
-            Ok(below) => state.waiting.extend(below),
-            Err(error) => drop(state.failure.get_or_insert(error)),
-        }
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    fn finish(self) -> Result<(), E> {
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        state.failure.map_or(Ok(()), Err)
-    }
+    Ok(metadata.is_on_mount_of(mount).then_some(OpenDirectory { path, fd, metadata }))
 }
 
 /// Visits everything below the directory `start` (not itself), following no link.
@@ -394,7 +254,7 @@ fn walk_sorted<E: From<Error>>(
             continue;
         };
         let flow = visit(&WalkEntry { path: &path, metadata: &metadata })?;
-        if flow == Flow::Continue && metadata.is_dir() && same_mount(&mount, &metadata) {
+        if flow == Flow::Continue && metadata.is_dir() && metadata.is_on_mount_of(&mount) {
             levels.push(listing(&path)?);
         }
     }

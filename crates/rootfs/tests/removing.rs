@@ -42,6 +42,7 @@ fn trees_go_and_the_rest_stays() {
     check(tree, "/", &[], "[]");
     check("f 0644 /e \"\"", "/nothing/here", &[], "[]\nf 0644 /e \"\"");
     check("f 0644 /e \"\"", "/e", &[], "[]");
+    check("f 0644 /e \"\"", "/e/below", &[], "[]\nf 0644 /e \"\"");
     check("d 0000 /d/closed\nf 0000 /d/f \"\"", "/d", &[], "[]");
 }
 
@@ -65,6 +66,11 @@ fn protected_paths_stay_with_their_parents() {
     );
     check("f 0644 /a/b \"\"", "/a/b", &["/a"], "[`/a/b`]\nd 0755 /a\nf 0644 /a/b \"\"");
     check("f 0644 /a/b \"\"", "/a", &["/a/b/c"], "[]");
+    // A link on the way is no way around.
+    let tree = "f 0644 /kaniko/x \"\"\nl 0777 /l -> kaniko";
+    let left = "d 0755 /kaniko\nf 0644 /kaniko/x \"\"\nl 0777 /l -> kaniko";
+    check(tree, "/l/x", &["/kaniko"], &format!("[`/kaniko/x`]\n{left}"));
+    check(tree, "/l", &["/kaniko"], "[]\nd 0755 /kaniko\nf 0644 /kaniko/x \"\"");
 }
 
 #[test]
@@ -110,6 +116,8 @@ fn root_mounts_are_not_entered() {
         assert_eq!(format!("{stayed:?}"), "[`/a/hosts`, `/a/mnt`, `/a/tmp`]");
         let direct = root.remove_tree(&path("/a/mnt"), &Protected::none());
         assert_eq!(direct.expect("because mounts are no error").stayed, [path("/a/mnt")]);
+        let below = root.remove_tree(&path("/a/mnt/precious"), &Protected::none());
+        assert_eq!(below.expect("because mounts are no error").stayed, [path("/a/mnt/precious")]);
     });
     assert!(outside.path().join("precious").exists());
     let left = tree::print(scratch.path());
