@@ -23,10 +23,7 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
     let pull = client_options(&flags.registry, environment)?;
     let push = ClientOptions { insecure: flags.registry.insecure, ..pull.clone() };
     let pull = ClientOptions { insecure: flags.registry.insecure_pull, ..pull };
-    let pull = ClientOptions {
-        skip_tls_verify: flags.registry.skip_tls_verify_pull,
-        ..pull
-    };
+    let pull = ClientOptions { skip_tls_verify: flags.registry.skip_tls_verify_pull, ..pull };
     let now = now();
     let epoch = flags.source_date_epoch.or(flags.reproducible.then_some(0));
     Ok(BuildRequest {
@@ -143,7 +140,9 @@ fn outputs(flags: &ExecutorFlags, here: &Path) -> Result<Outputs> {
 fn compression(flags: &ExecutorFlags) -> Compression {
     let level = flags.compression_level;
     match flags.compression {
-        Some(cli::Compression::Zstd) => Compression::Zstd { level: level.unwrap_or(3).clamp(1, 22) },
+        Some(cli::Compression::Zstd) => {
+            Compression::Zstd { level: level.unwrap_or(3).clamp(1, 22) }
+        }
         Some(cli::Compression::Gzip) | None => {
             let level = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(1);
             Compression::Gzip { level: level.min(12) }
@@ -152,9 +151,8 @@ fn compression(flags: &ExecutorFlags) -> Compression {
 }
 
 fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
-    let text = |names: &[&str]| {
-        names.iter().find_map(|name| environment.text(name)).map(str::to_owned)
-    };
+    let text =
+        |names: &[&str]| names.iter().find_map(|name| environment.text(name)).map(str::to_owned);
     let roots = Roots::load(&RootSources {
         file: text(&["SSL_CERT_FILE"]).map(PathBuf::from),
         dirs: text(&["SSL_CERT_DIR"]),

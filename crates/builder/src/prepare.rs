@@ -80,7 +80,7 @@ fn as_values(pulled: &Bases) -> BTreeMap<plan::BaseImageId, Base> {
 /// Reads a small file of the host, such as a certificate.
 pub fn read_host_file(path: &RootPath) -> Result<Vec<u8>, rootfs::Error> {
     let root = RootDir::open(std::path::Path::new("/"))?;
-    root.read(&root.resolve_existing(path)?, MAX_HOST_FILE)
+    root.read(&root.resolve(path)?, MAX_HOST_FILE)
 }
 
 /// The largest file that [`read_host_file`] reads.

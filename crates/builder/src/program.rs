@@ -48,7 +48,7 @@ impl<'a> Executor<'a> {
             argv: run.argv.clone(),
             env: environment(run, &account),
             cwd: working_directory(&root.dir, &run.cwd)?,
-            identity: Identity { uid: account.uid, gid: account.gid, groups: account.groups },
+            identity: identity(run, &account),
             hostname: run.hostname.clone(),
             mounts: Vec::new(),
             grace: GRACE,
@@ -83,6 +83,17 @@ fn account(root: &RootDir, user: &str) -> Result<Account, StepError> {
     root.accounts()
         .and_then(|accounts| accounts.identify(spec))
         .map_err(|source| StepError::User { user: spec.to_owned(), source })
+}
+
+/// Whoever is named is also listed in the supplementary groups with the primary one, as container
+/// runtimes do, so that giving up the primary group does not gain rights.
+fn identity(run: &RunOp, account: &Account) -> Identity {
+    let mut groups = Vec::new();
+    if !run.user.is_empty() {
+        groups.push(account.gid);
+        groups.extend(account.groups.iter().filter(|group| **group != account.gid));
+    }
+    Identity { uid: account.uid, gid: account.gid, groups }
 }
 
 /// The plan's variables, the proxy settings, and HOME unless it is set.

@@ -13,7 +13,7 @@ pub(crate) fn make(
 ) -> Result<ChangeSet, StepError> {
     let failed = |source| StepError::Workdir { path: workdir.path.clone(), source };
     let path = RootPath::new(&workdir.path).map_err(failed)?;
-    let place = root.resolve(&path).map_err(failed)?;
+    let place = root.resolve_existing(&path).map_err(failed)?;
     let made = root.create_dir_all(&place, 0o755).map_err(failed)?;
     let (uid, gid) = owner(root, &workdir.user).map_err(failed)?;
     let mut changes = ChangeSet::new();
