@@ -20,13 +20,11 @@ pub(crate) struct Destination<'a> {
     /// With `--link`: everything made so far.
     made: Option<BTreeSet<RootPath>>,
     changes: ChangeSet,
-    /// The directory whose own path is already among the changes.
-    recorded: Option<RootPath>,
 }
 
 impl<'a> Destination<'a> {
     pub(crate) fn new(root: &'a RootDir, protected: &'a Protected) -> Self {
-        Self { root, protected, made: None, changes: ChangeSet::new(), recorded: None }
+        Self { root, protected, made: None, changes: ChangeSet::new() }
     }
 
     /// The same, to be treated as an empty root.
@@ -65,12 +63,14 @@ impl<'a> Destination<'a> {
             made.insert(path.clone());
         }
         self.changes.upsert(path);
-        let parent = path.parent().unwrap_or_else(RootPath::root);
-        if self.recorded.as_ref() != Some(&parent) {
-            for above in parent.ancestors().filter(|above| !above.is_root()) {
-                self.changes.upsert(&above);
+        // What is recorded has its directories recorded: up to there is enough.
+        let mut above = path.parent();
+        while let Some(directory) = above.filter(|above| !above.is_root()) {
+            if self.changes.upserts(&directory) {
+                return;
             }
-            self.recorded = Some(parent);
+            self.changes.upsert(&directory);
+            above = directory.parent();
         }
     }
 
