@@ -33,7 +33,8 @@ fn ready(what: &str) -> bool {
 
 fn enter() -> Fixture {
     support::remember_busybox(Path::new("/tmp/busybox"));
-    // As a careful program does at its start. `newuidmap` refuses a process whose memory is hidden.
+    // As a careful program does at its start; the files of /proc then belong to root, the one
+    // for the id map included.
     sys::hide_memory().expect("because it is always possible");
     let fixture = Fixture::namespaces();
     assert_eq!(fixture.isolation.rung(), Rung::Namespaces);

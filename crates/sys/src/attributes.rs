@@ -11,7 +11,8 @@ pub fn hide_memory() -> Result<(), Errno> {
 
 /// Runs `work` with the memory as readable as that of any program, and hides it again if it was.
 ///
-/// Programs that write an id map look at the owner of `/proc/PID`, which hiding changes to root.
+/// While it is hidden, the files in `/proc/PID` belong to root, and an ordinary user cannot write
+/// the id map of a namespace of its own.
 pub(crate) fn with_visible_memory<T>(work: impl FnOnce() -> T) -> T {
     let before = rustix::process::dumpable_behavior();
     let hidden = before == Ok(DumpableBehavior::NotDumpable);

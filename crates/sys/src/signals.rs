@@ -25,7 +25,7 @@ pub fn block_stopping() -> Result<(), Errno> {
 /// Starts a thread that turns the first of the signals into a stop, and ends the program at once
 /// on the second one.
 ///
-/// Call it after [`run::enter`](../../run/fn.enter.html), which needs a program with one thread.
+/// Call it after namespaces were entered, which needs a program with one thread.
 pub fn watch(stop: &StopHandle) -> Result<(), Errno> {
     let signals = descriptor_of(&STOPPING)?;
     let stop = stop.clone();
