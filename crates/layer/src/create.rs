@@ -278,8 +278,10 @@ impl Placer<'_> {
 
     /// Makes a directory look as if nobody had described it.
     pub(crate) fn make_implicit(&mut self, path: &RootPath) -> Result<()> {
-        self.set_owner_of(path, 0, 0)?;
+        let (uid, gid) = self.implicit_owner();
+        self.set_owner_of(path, uid, gid)?;
         self.drop_xattrs(path, &Xattrs::new())?;
+        self.parents.keep_mode(path);
         let set = self.terms.root.set_mode(path, 0o755);
         set.map_err(|source| failed("set the mode of", path, source))
     }
@@ -307,6 +309,15 @@ impl Placer<'_> {
 
     fn owner(&self, entry: &Entry) -> (u32, u32) {
         self.terms.owner.unwrap_or((entry.uid, entry.gid))
+    }
+
+    /// Who owns directories that no entry describes.
+    pub(crate) fn implicit_owner(&self) -> (u32, u32) {
+        match (self.terms.owner, self.terms.owners) {
+            (Some(owner), _) => owner,
+            (None, Owners::Keep) => (0, 0),
+            (None, Owners::One(uid, gid)) => (uid, gid),
+        }
     }
 
     /// Whether the owner must be set; an error where it cannot be had.

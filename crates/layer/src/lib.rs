@@ -24,6 +24,7 @@ mod compress;
 mod decode;
 
 mod apply;
+mod content;
 mod create;
 mod hide;
 mod made;

@@ -108,6 +108,13 @@ impl<'a> Parents<'a> {
         true
     }
 
+    /// The directory was given a mode that can be worked with: nothing is to be given back.
+    pub(crate) fn keep_mode(&mut self, path: &RootPath) {
+        if let Some(parent) = self.open.get_mut(path) {
+            parent.mode = None;
+        }
+    }
+
     /// A mode with which an open directory can still be worked in.
     pub(crate) fn usable(&self, mode: u32) -> u32 {
         if self.restricted { mode | OWNER } else { mode }
@@ -134,7 +141,9 @@ impl<'a> Parents<'a> {
     }
 
     fn close_oldest(&mut self) -> Result<()> {
-        let oldest = self.open.iter().min_by_key(|(_, parent)| parent.used);
+        // One whose mode is to be given back stays: there may be more to come below it.
+        let closable = self.open.iter().filter(|(_, parent)| parent.mode.is_none());
+        let oldest = closable.min_by_key(|(_, parent)| parent.used);
         let Some(path) = oldest.map(|(path, _)| path.clone()) else { return Ok(()) };
         match self.open.remove(&path) {
             Some(parent) => leave(&path, &parent),
@@ -153,15 +162,14 @@ impl Parent {
 
 fn leave(path: &RootPath, parent: &Parent) -> Result<()> {
     let here = RootPath::root();
-    if let Some(mode) = parent.mode {
-        parent
-            .dir
-            .set_mode(&here, mode)
-            .map_err(|source| failed("set the mode of", path, source))?;
-    }
     if parent.dirty {
         let set = parent.dir.set_times(&here, parent.mtime);
         set.map_err(|source| failed("set the times of", path, source))?;
+    }
+    // Last: it may take the rights to do anything else.
+    if let Some(mode) = parent.mode {
+        let set = parent.dir.set_mode(&here, mode);
+        set.map_err(|source| failed("set the mode of", path, source))?;
     }
     Ok(())
 }

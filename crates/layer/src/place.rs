@@ -222,7 +222,7 @@ impl<'a> Placer<'a> {
             let made = parent.change().create_dir(&name, 0o755);
             made.map_err(|source| failed("create", directory, source))?;
         }
-        let (uid, gid) = self.terms.owner.unwrap_or((0, 0));
+        let (uid, gid) = self.implicit_owner();
         self.set_owner_of(directory, uid, gid)?;
         self.note(directory);
         Ok(self.parents.open(directory)?.is_some_and(|parent| parent.mount_id == self.mount_id))

@@ -5,26 +5,22 @@
 //! read is an error: the digest would be that of bytes which never were a file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 
 use oci::{Descriptor, DiffId, Digest, LayerRef, MediaType};
 use rootfs::{
     Change, ChangeSet, FileKind, Metadata, Protected, RootDir, RootPath, Timestamp, Xattrs,
 };
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 
 use crate::compress::{Compression, Encoder};
+use crate::content::Content;
 use crate::encode;
 use crate::entry::{Entry, Kind};
 use crate::error::{Error, Result, shown};
 use crate::header::BLOCK;
+use crate::parents::failed;
 use crate::stop::StopCheck;
 use crate::whiteout;
-
-/// Between two questions whether to stop.
-const PIECE: u64 = 8 << 20;
 
 /// How a layer is written.
 #[derive(Clone, Debug)]
@@ -197,7 +193,8 @@ impl<W: Write> LayerWriter<'_, W> {
                 let file = directory.open_file(&name);
                 let file = file.map_err(|source| failed("open", path, source))?;
                 self.append(&entry)?;
-                self.content(path, &metadata, file)?;
+                Content { path, encoder: &mut self.encoder, stop: self.stop }
+                    .copy(&metadata, file)?;
             }
             FileKind::Symlink => {
                 let target = directory.read_link(&name);
@@ -287,82 +284,6 @@ impl<W: Write> LayerWriter<'_, W> {
         self.encoder.push(&encode::header(entry))
     }
 
-    fn content(&mut self, path: &RootPath, metadata: &Metadata, mut file: File) -> Result<()> {
-        let before = stamp(path, &file)?;
-        let expected = (metadata.ino, metadata.size, metadata.mtime.secs);
-        if (before.ino, before.size, before.mtime.0) != expected {
-            return Err(Error::Changed(path.to_string()));
-        }
-        if metadata.blocks.saturating_mul(512) < metadata.size {
-            self.sparse_content(path, metadata.size, &mut file)?;
-        } else {
-            self.piece(path, metadata.size, &mut file)?;
-        }
-        // The time of change is enough: every write moves it, also one through a mapping.
-        if stamp(path, &file)? != before {
-            return Err(Error::Changed(path.to_string()));
-        }
-        self.encoder.push_zeros(metadata.size.wrapping_neg() % BLOCK as u64)
-    }
-
-    /// Holes are known without reading them.
-    fn sparse_content(&mut self, path: &RootPath, size: u64, file: &mut File) -> Result<()> {
-        let mut at = 0;
-        while at < size {
-            let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
-                Ok(data) => data.min(size),
-                Err(Errno::NXIO) => size,
-                Err(errno) => return Err(failed("find the holes of", path, errno)),
-            };
-            self.hole(data.saturating_sub(at))?;
-            if data >= size {
-                break;
-            }
-            let end = rustix::fs::seek(&*file, SeekFrom::Hole(data));
-            let end = end.map_err(|errno| failed("find the holes of", path, errno))?.min(size);
-            let back = rustix::fs::seek(&*file, SeekFrom::Start(data));
-            back.map_err(|errno| failed("read", path, errno))?;
-            if end <= data {
-                return Err(Error::Changed(path.to_string()));
-            }
-            self.piece(path, end - data, file)?;
-            at = end;
-        }
-        Ok(())
-    }
-
-    fn hole(&mut self, mut length: u64) -> Result<()> {
-        while length > 0 {
-            let piece = length.min(PIECE);
-            self.encoder.push_zeros(piece)?;
-            length -= piece;
-            self.go_on()?;
-        }
-        Ok(())
-    }
-
-    fn piece(&mut self, path: &RootPath, mut length: u64, file: &mut File) -> Result<()> {
-        while length > 0 {
-            let piece = length.min(PIECE);
-            let missing = self.encoder.take_from(file, piece).map_err(|error| match error {
-                Error::Read(source) => failed("read", path, source),
-                other => other,
-            })?;
-            if missing > 0 {
-                return Err(Error::Changed(path.to_string()));
-            }
-            length -= piece;
-            if length > 0 {
-                self.go_on()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn go_on(&self) -> Result<()> {
-        if self.stop.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
-    }
-
     fn finish(mut self) -> Result<WrittenLayer> {
         self.encoder.push_zeros(2 * BLOCK as u64)?;
         let (_, encoded) = self.encoder.finish()?;
@@ -376,34 +297,6 @@ impl<W: Write> LayerWriter<'_, W> {
             sockets: self.sockets,
         })
     }
-}
-
-/// What moves when a file is written to.
-#[derive(PartialEq, Eq)]
-struct Stamp {
-    ino: u64,
-    size: u64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
-}
-
-fn stamp(path: &RootPath, file: &File) -> Result<Stamp> {
-    let stat = rustix::fs::fstat(file).map_err(|errno| failed("inspect", path, errno))?;
-    let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or_default();
-    Ok(Stamp {
-        ino: stat.st_ino,
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        mtime: (stat.st_mtime, nanos(stat.st_mtime_nsec)),
-        ctime: (stat.st_ctime, nanos(stat.st_ctime_nsec)),
-    })
-}
-
-fn failed(
-    action: &'static str,
-    path: &RootPath,
-    source: impl std::error::Error + Send + Sync + 'static,
-) -> Error {
-    Error::Root { action, path: path.to_string(), source: Box::new(source) }
 }
 
 fn unstorable(path: &RootPath, reason: &'static str) -> Error {

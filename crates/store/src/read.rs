@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn only_plain_short_files_are_read() {
-        let scratch = ScratchRoot::with("f 0644 0:0 /good \"text\"\nl 0777 0:0 /link -> good\n");
+        let scratch = ScratchRoot::with("f 0644 /good \"text\"\nl 0777 /link -> good\n");
         let check = |name: &str, limit: u64, expected: Option<&[u8]>| {
             let found = read_file(&scratch.path().join(name), limit).ok();
             assert_eq!(found.as_deref(), expected, "{name}");

@@ -7,6 +7,7 @@ mod formats;
 mod hostile;
 mod limits;
 mod model;
+mod ordinary;
 mod owners;
 mod roundtrip;
 mod unpacking;
