@@ -265,6 +265,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most messages need no advice")]
     fn hint(&self) -> Option<String> {
         match self {
             ErrorKind::Frontend { .. } => Some(

@@ -10,7 +10,7 @@ mod source;
 use std::collections::BTreeMap;
 
 use dockerfile::lint::{LintOptions, Warning};
-use dockerfile::{Dockerfile, From, Instruction, Span, Statement, word};
+use dockerfile::{Dockerfile, Instruction, Span, Statement, word};
 use oci::{Platform, Reference};
 
 pub(crate) use reach::Work;
@@ -125,12 +125,14 @@ fn build(file: &Dockerfile, options: &PlanOptions) -> Result<StageGraph, Error> 
     Ok(graph)
 }
 
+fn stage_name(stage: &dockerfile::Stage) -> Option<&str> {
+    let Instruction::From(from) = &stage.from.instruction else { return None };
+    from.name.as_deref()
+}
+
 /// The stage a file builds by default, as `TARGETSTAGE` names it.
 fn target_name<'a>(file: &'a Dockerfile, options: &'a PlanOptions) -> &'a str {
-    let named = |index: usize| match &file.stages.get(index)?.from.instruction {
-        Instruction::From(From { name, .. }) => name.as_deref(),
-        _ => None,
-    };
+    let named = |index: usize| file.stages.get(index).and_then(stage_name);
     match options.targets.last() {
         // A place is our extension; a name that looks like one cannot exist.
         Some(target) => match target.parse::<usize>() {
@@ -201,12 +203,8 @@ impl StageGraph {
             self.epoch = Some(seconds);
             seconds.to_string()
         } else {
-            let is_stage = file.stages.iter().any(|stage| match &stage.from.instruction {
-                Instruction::From(from) => {
-                    from.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&value))
-                }
-                _ => false,
-            });
+            let mut names = file.stages.iter().filter_map(stage_name);
+            let is_stage = names.any(|name| name.eq_ignore_ascii_case(&value));
             let kind = if is_stage || value == "context" {
                 ErrorKind::EpochSource(value)
             } else {

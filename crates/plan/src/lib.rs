@@ -7,6 +7,7 @@
 //! the pull of the base images between them.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod error;
 mod model;

@@ -24,10 +24,10 @@ impl fmt::Display for BuildPlan {
         let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
         writeln!(f, "target stage {}", targets.join(", "))?;
         for warning in &self.warnings {
-            writeln!(f, "warning {warning}")?;
+            writeln!(f, "warning {}", Plain(&warning.to_string()))?;
         }
         for name in &self.unused_build_args {
-            writeln!(f, "unused build argument {name}")?;
+            writeln!(f, "unused build argument {}", Plain(name))?;
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl fmt::Display for Step {
                 edits.iter().try_for_each(|edit| writeln!(f, "      {}", Edit(edit)))
             }
             Op::Workdir(op) => {
-                writeln!(f, "      make directory {} for {}", op.path, user(&op.user))
+                writeln!(f, "      make directory {} for {}", Plain(&op.path), user(&op.user))
             }
             Op::Copy(op) => print_copy(f, op),
             Op::Add(op) => print_add(f, op),
@@ -83,8 +83,22 @@ impl fmt::Display for Step {
     }
 }
 
-fn user(user: &str) -> &str {
-    if user.is_empty() { "root" } else { user }
+fn user(user: &str) -> Plain<'_> {
+    Plain(if user.is_empty() { "root" } else { user })
+}
+
+/// A value as it is, but for control characters: a plan may hold what a base image says, and it
+/// goes to a terminal.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.chars().any(char::is_control) {
+            quote(self.0).fmt(f)
+        } else {
+            f.write_str(self.0)
+        }
+    }
 }
 
 struct Edit<'a>(&'a ConfigEdit);
@@ -92,21 +106,21 @@ struct Edit<'a>(&'a ConfigEdit);
 impl fmt::Display for Edit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            ConfigEdit::Env { key, value } => write!(f, "env {key}={value}"),
-            ConfigEdit::Label { key, value } => write!(f, "label {key}={value}"),
+            ConfigEdit::Env { key, value } => write!(f, "env {}={}", Plain(key), Plain(value)),
+            ConfigEdit::Label { key, value } => write!(f, "label {}={}", Plain(key), Plain(value)),
             ConfigEdit::Cmd(words) => write!(f, "cmd {}", Words(words)),
             ConfigEdit::ClearCmd => f.write_str("no cmd"),
             ConfigEdit::Entrypoint(words) => write!(f, "entrypoint {}", Words(words)),
-            ConfigEdit::User(user) => write!(f, "user {user}"),
-            ConfigEdit::WorkingDir(path) => write!(f, "working directory {path}"),
-            ConfigEdit::ExposedPort(port) => write!(f, "port {port}"),
-            ConfigEdit::Volume(path) => write!(f, "volume {path}"),
-            ConfigEdit::StopSignal(signal) => write!(f, "stop signal {signal}"),
+            ConfigEdit::User(user) => write!(f, "user {}", Plain(user)),
+            ConfigEdit::WorkingDir(path) => write!(f, "working directory {}", Plain(path)),
+            ConfigEdit::ExposedPort(port) => write!(f, "port {}", Plain(port)),
+            ConfigEdit::Volume(path) => write!(f, "volume {}", Plain(path)),
+            ConfigEdit::StopSignal(signal) => write!(f, "stop signal {}", Plain(signal)),
             ConfigEdit::Healthcheck(check) => write!(f, "health check {}", Words(&check.test)),
             ConfigEdit::Shell(words) => write!(f, "shell {}", Words(words)),
             ConfigEdit::OnBuild(trigger) => write!(f, "trigger {}", quote(trigger)),
             ConfigEdit::ClearOnBuild => f.write_str("no triggers"),
-            ConfigEdit::Author(author) => write!(f, "author {author}"),
+            ConfigEdit::Author(author) => write!(f, "author {}", Plain(author)),
             ConfigEdit::Platform(platform) => write!(f, "platform {platform}"),
         }
     }
@@ -139,11 +153,11 @@ fn print_target(
     flags: &Flags<'_>,
 ) -> fmt::Result {
     for file in inline {
-        writeln!(f, "      inline {} {}", file.name, quote(&file.content))?;
+        writeln!(f, "      inline {} {}", Plain(&file.name), quote(&file.content))?;
     }
-    write!(f, "      to {} in {cwd}", quote(dest))?;
+    write!(f, "      to {} in {}", quote(dest), Plain(cwd))?;
     if let Some(owner) = flags.chown {
-        write!(f, ", owner {owner}")?;
+        write!(f, ", owner {}", Plain(owner))?;
     }
     if let Some(mode) = flags.chmod {
         write!(f, ", mode {mode}")?;
@@ -189,13 +203,13 @@ fn print_add(f: &mut fmt::Formatter<'_>, op: &AddOp) -> fmt::Result {
         match source {
             AddSource::Local(path) => writeln!(f, "      add {} from context", quote(path))?,
             AddSource::Url(RemoteFile { url, file_name, checksum }) => {
-                write!(f, "      add {url} as {}", quote(file_name))?;
+                write!(f, "      add {} as {}", Plain(url), quote(file_name))?;
                 if let Some(checksum) = checksum {
                     write!(f, ", checksum {checksum}")?;
                 }
                 f.write_str("\n")?;
             }
-            AddSource::Git(git) => writeln!(f, "      add git {git}")?,
+            AddSource::Git(git) => writeln!(f, "      add git {}", Plain(&git.to_string()))?,
         }
     }
     let flags = Flags {
@@ -210,18 +224,18 @@ fn print_add(f: &mut fmt::Formatter<'_>, op: &AddOp) -> fmt::Result {
 }
 
 fn print_run(f: &mut fmt::Formatter<'_>, op: &RunOp) -> fmt::Result {
-    writeln!(f, "      run {} as {} in {}", Words(&op.argv), user(&op.user), op.cwd)?;
+    writeln!(f, "      run {} as {} in {}", Words(&op.argv), user(&op.user), Plain(&op.cwd))?;
     for (name, value) in &op.env {
-        writeln!(f, "      with {name}={value}")?;
+        writeln!(f, "      with {}={}", Plain(name), Plain(value))?;
     }
     for (name, _) in &op.proxy {
-        writeln!(f, "      with {name} of the caller")?;
+        writeln!(f, "      with {} of the caller", Plain(name))?;
     }
     if let Some(script) = &op.script {
-        writeln!(f, "      script {} {}", script.name, quote(&script.content))?;
+        writeln!(f, "      script {} {}", Plain(&script.name), quote(&script.content))?;
     }
     for mount in &op.mounts {
-        writeln!(f, "      mount {mount}")?;
+        writeln!(f, "      mount {}", Plain(&mount.to_string()))?;
     }
     match op.network {
         RunNetwork::Default => {}
@@ -234,7 +248,7 @@ fn print_run(f: &mut fmt::Formatter<'_>, op: &RunOp) -> fmt::Result {
     }
     for device in &op.devices {
         let need = if device.required { ", required" } else { "" };
-        writeln!(f, "      device {}{need}", device.name)?;
+        writeln!(f, "      device {}{need}", Plain(&device.name))?;
     }
     Ok(())
 }

@@ -59,6 +59,7 @@ golden! {
     check_directive;
     cmd_and_entrypoint;
     continuations;
+    control_characters;
     copy_flags;
     copy_from_kinds;
     diamond;

@@ -39,11 +39,13 @@ fn declared(scope: &Scope, file_args: &[String]) -> Vec<String> {
 
 /// The names that `ARG` declares before the first stage.
 fn global_names(file: &Dockerfile) -> Vec<String> {
-    let args = file.global_args.iter().filter_map(|statement| match &statement.instruction {
-        Instruction::Arg(arg) => Some(arg.args.iter().map(|arg| arg.name.clone())),
-        _ => None,
-    });
-    args.flatten().collect()
+    let mut names = Vec::new();
+    for statement in &file.global_args {
+        if let Instruction::Arg(arg) = &statement.instruction {
+            names.extend(arg.args.iter().map(|arg| arg.name.clone()));
+        }
+    }
+    names
 }
 
 impl StageGraph {

@@ -95,23 +95,23 @@ impl StageGraph {
                 .map(|base| base.config.config.on_build.clone())
                 .unwrap_or_default(),
             NodeBase::Stage(base) => {
-                let statements = self.stages[base.0].statements.iter();
-                statements
-                    .filter_map(|statement| match &statement.instruction {
-                        Instruction::OnBuild(on_build) => Some(on_build.trigger.clone()),
-                        _ => None,
-                    })
-                    .collect()
+                let mut triggers = Vec::new();
+                for statement in &self.stages[base.0].statements {
+                    if let Instruction::OnBuild(on_build) = &statement.instruction {
+                        triggers.push(on_build.trigger.clone());
+                    }
+                }
+                triggers
             }
         }
     }
 }
 
 fn trigger_error(error: ParseError) -> ErrorKind {
-    match error.kind {
-        ParseErrorKind::ForbiddenTrigger("FROM") => ErrorKind::TriggerStage,
-        _ => ErrorKind::Trigger(error),
+    if error.kind == ParseErrorKind::ForbiddenTrigger("FROM") {
+        return ErrorKind::TriggerStage;
     }
+    ErrorKind::Trigger(error)
 }
 
 fn add(images: &mut Vec<BaseImageRequest>, request: &BaseImageRequest) {

@@ -35,7 +35,22 @@ impl StageGraph {
                 .iter()
                 .map(|mount| mount.from().map(|from| self.named_source(from, span)).transpose())
                 .collect(),
-            _ => Ok(Vec::new()),
+            Instruction::Add(_)
+            | Instruction::Arg(_)
+            | Instruction::Cmd(_)
+            | Instruction::Entrypoint(_)
+            | Instruction::Env(_)
+            | Instruction::Expose(_)
+            | Instruction::From(_)
+            | Instruction::Healthcheck(_)
+            | Instruction::Label(_)
+            | Instruction::Maintainer(_)
+            | Instruction::OnBuild(_)
+            | Instruction::Shell(_)
+            | Instruction::StopSignal(_)
+            | Instruction::User(_)
+            | Instruction::Volume(_)
+            | Instruction::Workdir(_) => Ok(Vec::new()),
         }
     }
 
