@@ -39,6 +39,7 @@ pub fn run_in_pod(case: &str, filter: Filter, volume: bool) {
     mount("tmpfs", scratch.path(), "tmpfs", MountFlags::empty(), Some(c"mode=0755"))
         .expect("because the mounts are ours");
     let bundle = scratch.path();
+    let _mounted = Mounted(bundle);
     make_root(bundle);
     let id = format!("kaniko-test-{}", std::process::id());
     std::fs::write(bundle.join("config.json"), config(bundle, &id, case, filter, volume))
@@ -53,6 +54,16 @@ pub fn run_in_pod(case: &str, filter: Filter, volume: bool) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{case}: {}\n{text}", output.status);
     eprintln!("{text}");
+}
+
+/// A mount point, which is only a directory again when this is dropped.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        // What stays mounted goes with the process.
+        let _ = rustix::mount::unmount(self.0, rustix::mount::UnmountFlags::DETACH);
+    }
 }
 
 fn find_runc() -> Option<PathBuf> {
