@@ -247,6 +247,9 @@ pub enum ErrorKind {
     /// `source` of an ssh mount.
     #[error("ssh does not support source")]
     SshSource,
+    /// A here-document that becomes a file has a name that is a path.
+    #[error("here-document name {} is not a file name", quote(.0))]
+    HeredocName(String),
     /// A `RUN` has here-documents it cannot have.
     #[error("parsing produced an invalid run command: {0}")]
     RunHeredoc(String),

@@ -264,3 +264,82 @@ pub(crate) fn file_name(address: &str) -> String {
     let name = url.as_ref().and_then(url::Url::file_name);
     name.unwrap_or("__unnamed__").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{file_name, parse};
+
+    fn check(text: &str, expected: &str) {
+        let found = match parse(text) {
+            Ok(git) => format!("{git} as {}", git.short_name),
+            Err(error) if error.is_git() => format!("invalid: {error}"),
+            Err(error) => format!("no: {error}"),
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn forms() {
+        check("https://h/a.git", "https://h/a.git as a");
+        check("https://h/a.git#", "https://h/a.git as a");
+        check("https://h/a.git#b:c/d", "https://h/a.git ref=b subdir=c/d as a");
+        check("https://h/a.git#b%20c", "https://h/a.git ref=b c as a");
+        check("HTTPS://h/a.git", "https://h/a.git as a");
+        check("https://u:p@h/a.git", "https://u:xxxxx@h/a.git as a");
+        check("https://h/a b.git", "https://h/a%20b.git as a%20b");
+        check("https://h/a%2Fb.git", "https://h/a%2Fb.git as a%2Fb");
+        check("ssh://git@h:22/~/a.git", "ssh://git@h:22/~/a.git as a");
+        check("git://h/a", "git://h/a as a");
+        check("git@h:a/b.git#c:d", "git@h:a/b.git ref=c subdir=d as b");
+        check("git@h:a?tag=v1&subdir=s", "git@h:a ref=refs/tags/v1 subdir=s as git@h:a");
+        check("git@h:a#b?c", "git@h:a ref=b?c as git@h:a");
+        check("github.com/a/b#c", "github.com/a/b ref=c as b");
+        check("https://h/a.git?branch=b", "https://h/a.git ref=refs/heads/b as a");
+        check("https://h/a.git?tag=refs/tags/t", "https://h/a.git ref=refs/tags/t as a");
+        check("https://h/a.git?commit=abc", "https://h/a.git ref=abc checksum=abc as a");
+        check(
+            "https://h/a.git?submodules=false&keep-git-dir&mtime=commit",
+            "https://h/a.git mtime=commit keep-git-dir=true submodules=false as a",
+        );
+    }
+
+    #[test]
+    fn mistakes() {
+        check("", "no: unknown protocol");
+        check("./a.git", "no: invalid argument");
+        check("a/b.git", "no: unknown protocol");
+        check("https://h/a", "no: invalid argument");
+        check("https://h/a.git/", "no: invalid argument");
+        check("http://h/a.git:#b", "no: invalid argument");
+        check("ftp://h/a.git", "no: ftp: invalid protocol");
+        check("git@h/a", "no: unknown protocol");
+        check(
+            "https://h:x/a.git",
+            "no: parse \"https://h:x/a.git\": invalid port \":x\" after host",
+        );
+        check("https://h/%zz.git", "no: parse \"https://h/%zz.git\": invalid URL escape \"%zz\"");
+        check("https://h/a.git?ref", "invalid: query \"ref\" has no value");
+        check("https://h/a.git?ref=a&ref=b", "invalid: query \"ref\" has multiple values");
+        check("https://h/a.git?x=1", "invalid: unexpected query \"x\"");
+        check("https://h/a.git?tag=a&branch=b", "invalid: branch conflicts with tag");
+        check("https://h/a.git?tag=a#b", "invalid: ref conflicts: \"b\" vs \"refs/tags/a\"");
+        check("https://h/a.git?subdir=a#:b", "invalid: subdir conflicts: \"b\" vs \"a\"");
+        check("https://h/a.git?keep-git-dir=x", "invalid: invalid keep-git-dir value: \"x\"");
+        check("git@h:a?nope=1", "invalid: unexpected query \"nope\"");
+    }
+
+    #[test]
+    fn names_of_downloads() {
+        for (address, expected) in [
+            ("https://h/a/b.tgz?x=/y", "b.tgz"),
+            ("https://h/a/", "a"),
+            ("https://h", "__unnamed__"),
+            ("https://h/", "__unnamed__"),
+            ("https://h/a%20b", "a b"),
+            ("https://h:x/a", "__unnamed__"),
+            ("https://h/a%2f..", "__unnamed__"),
+        ] {
+            assert_eq!(file_name(address), expected, "{address}");
+        }
+    }
+}

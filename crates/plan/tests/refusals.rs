@@ -216,6 +216,14 @@ fn copies() {
 }
 
 #[test]
+fn here_documents_are_files_of_one_name() {
+    let expected = |name: &str| format!("here-document name \"{name}\" is not a file name");
+    check("FROM busybox\nCOPY <<a/b /x/\na/b\n", &expected("a/b"), &[2]);
+    check("FROM busybox\nADD <<.. /x/\n..\n", &expected(".."), &[2]);
+    check("FROM busybox\nRUN <<../x\n#!/bin/sh\n../x\n", &expected("../x"), &[2]);
+}
+
+#[test]
 fn config() {
     check_one("STOPSIGNAL SIGNOPE", "invalid signal: SIGNOPE");
     check_one("STOPSIGNAL 0", "invalid signal: 0");

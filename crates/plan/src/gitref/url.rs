@@ -101,7 +101,7 @@ impl Url {
             .trim_end_matches('/')
             .rsplit('/')
             .next()
-            .filter(|name| !name.is_empty() && *name != ".")
+            .filter(|name| !matches!(*name, "" | "." | ".."))
     }
 }
 

@@ -145,7 +145,7 @@ impl Stage<'_> {
         } else {
             body
         };
-        Ok(InlineFile { name: heredoc.name.clone(), content })
+        self.file(&heredoc.name, content)
     }
 
     fn copy_source(

@@ -94,7 +94,7 @@ impl Stage<'_> {
         if is_one_heredoc(text) {
             let body = first.body();
             if body.starts_with("#!") && self.image.os != "windows" {
-                let script = InlineFile { name: first.name.clone(), content: body };
+                let script = self.file(&first.name, body)?;
                 let path = clean_absolute(&format!("/dev/pipes/{}", script.name));
                 return Ok((self.with_shell(&path), Some(script)));
             }

@@ -12,7 +12,7 @@ use crate::Unimplemented;
 use crate::error::{Error, ErrorKind};
 use crate::features;
 use crate::graph::{NodeBase, StageGraph, Work};
-use crate::model::{BaseImageId, HistoryKind, Op, StageId, Step, StepId, StepInput};
+use crate::model::{BaseImageId, HistoryKind, InlineFile, Op, StageId, Step, StepId, StepInput};
 use crate::text::join;
 use crate::variables::Scope;
 
@@ -234,6 +234,15 @@ impl<'a> Stage<'a> {
     pub(super) fn noted(&mut self, expanded: Expanded) -> String {
         self.note_undefined(&expanded.unmatched);
         expanded.text
+    }
+
+    /// A here-document as a file. Its name is one component of a path: what it is written below
+    /// is not the Dockerfile's to choose.
+    pub(super) fn file(&self, name: &str, content: String) -> Result<InlineFile, Error> {
+        if name.contains(['/', '\0']) || matches!(name, "" | "." | "..") {
+            return Err(self.error(ErrorKind::HeredocName(name.to_owned())));
+        }
+        Ok(InlineFile { name: name.to_owned(), content })
     }
 
     /// Refuses a feature that has no effect yet.
