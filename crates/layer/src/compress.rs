@@ -443,10 +443,11 @@ mod tests {
 
     #[test]
     fn every_method_gives_the_same_bytes_for_any_number_of_threads() {
-        for length in [0, 1, BLOCK, 3 * BLOCK + 17] {
+        let members = Compression::Gzip { level: 1 };
+        check(3 * BLOCK + 17, members, false);
+        for length in [0, 1, BLOCK] {
             check(length, Compression::None, false);
-            check(length, Compression::Gzip { level: 1 }, false);
-            check(length, Compression::Gzip { level: 6 }, false);
+            check(length, members, false);
             check(length, Compression::Gzip { level: 6 }, true);
             check(length, Compression::Zstd { level: 3 }, false);
         }
@@ -489,7 +490,7 @@ mod tests {
             [Compression::None, Compression::Gzip { level: 1 }, Compression::Zstd { level: 1 }]
         {
             let mut encoder = Encoder::new(Full(1 << 20), how, 3, false).expect("the level exists");
-            let pushed = encoder.push(&sample(32 * BLOCK));
+            let pushed = encoder.push(&sample(8 * BLOCK));
             let error =
                 pushed.and_then(|()| encoder.finish().map(drop)).expect_err("the sink is full");
             assert!(matches!(error, Error::Sink(_)), "{error}");
