@@ -6,9 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+mod checksum;
+mod download;
+mod git;
 mod ignore_file;
 mod local;
 
+pub use checksum::{Checksum, ChecksumFault};
+pub use download::{Download, DownloadFault, Downloaded, download};
+pub use git::{Cloned, GitFault, GitSource, clone_git};
 pub use ignore_file::{DockerfilePlace, FoundIgnoreFile, read_ignore_file};
 pub use local::{BuildContext, open_directory, read_dockerfile};
 
@@ -51,6 +57,22 @@ pub enum Error {
         path: String,
         /// Why.
         source: rootfs::Error,
+    },
+    /// A file cannot be downloaded.
+    #[error("cannot download `{url}`")]
+    Download {
+        /// The address, without what may be secret.
+        url: String,
+        /// Why.
+        source: Box<DownloadFault>,
+    },
+    /// A repository's files cannot be had.
+    #[error("cannot clone `{remote}`")]
+    Git {
+        /// The address, without what may be secret.
+        remote: String,
+        /// Why.
+        source: Box<GitFault>,
     },
     /// A path on the host that names no file.
     #[error("`{}` does not name a file", path.display())]

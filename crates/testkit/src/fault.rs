@@ -7,7 +7,7 @@
 
 mod serve;
 mod state;
-mod wire;
+pub(crate) mod wire;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use url::Url;
 use crate::body::{Activity, Body};
 use crate::redirect::{self, Step};
 use crate::text::{printable, shown_url};
-use crate::{Error, Result, Settings};
+use crate::{Error, Result, Settings, configure};
 
 /// What must arrive within one idle time-out. Less is a stall in disguise.
 const RATE_FLOOR: u64 = 16 << 10;
@@ -65,51 +65,17 @@ impl Request {
 impl Http {
     /// A client from its settings.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let setup = |what: &str, source: reqwest::Error| Error::Setup {
-            what: what.to_owned(),
-            source: Some(Box::new(source)),
-        };
-        let mut builder = reqwest::Client::builder()
-            .user_agent(&settings.user_agent)
+        let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30))
-            .pool_idle_timeout(Duration::from_secs(30))
-            .connect_timeout(settings.connect_timeout)
-            .tls_danger_accept_invalid_certs(settings.skip_tls_verify);
-        let mut certificates = Vec::new();
-        for der in settings.roots.certificates() {
-            let certificate = reqwest::Certificate::from_der(der)
-                .map_err(|source| setup("a certificate authority", source))?;
-            certificates.push(certificate);
-        }
-        builder = builder.tls_certs_only(certificates);
-        if let Some(identity) = &settings.identity {
-            let identity = reqwest::Identity::from_pem(&identity.pem)
-                .map_err(|source| setup("the client certificate", source))?;
-            builder = builder.identity(identity);
-        }
+            .pool_idle_timeout(Duration::from_secs(30));
+        let mut builder = configure::client(builder, settings)?;
         if let Some(resolver) = &settings.resolver {
             builder = builder.dns_resolver(resolver.clone());
         }
-        if settings.http1_only {
-            builder = builder.http1_only();
-        }
-        let no_proxy = settings.proxies.no_proxy.as_deref();
-        let except = no_proxy.and_then(reqwest::NoProxy::from_string);
-        if let Some(proxy) = &settings.proxies.http {
-            let proxy = reqwest::Proxy::http(proxy).map_err(|e| setup("the http proxy", e))?;
-            builder = builder.proxy(proxy.no_proxy(except.clone()));
-        }
-        if let Some(proxy) = &settings.proxies.https {
-            let proxy = reqwest::Proxy::https(proxy).map_err(|e| setup("the https proxy", e))?;
-            builder = builder.proxy(proxy.no_proxy(except));
-        }
-        let client = builder.build().map_err(|source| setup("these settings", source))?;
-        Ok(Self { client, idle: settings.idle_timeout, answer: settings.answer_timeout })
+        let client = builder.build().map_err(configure::refused("these settings"))?;
+        let (idle, answer) = (settings.idle_timeout, settings.answer_timeout);
+        Ok(Self { client, idle, answer })
     }
 
     /// Sends one request, follows redirects, and returns the answer whatever its status.

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod configure;
 mod dns;
 mod error;
 mod http;
@@ -22,6 +23,7 @@ mod settings;
 mod text;
 
 pub use body::{Body, Piece, Pieces};
+pub use configure::configure_blocking_client;
 pub use error::Error;
 pub use http::{Http, Request, Response};
 pub use resolver::Resolver;

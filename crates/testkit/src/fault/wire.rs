@@ -4,24 +4,24 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 
 /// A request with its body still on the wire.
-pub(super) struct Head {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) headers: Vec<(String, String)>,
+pub(crate) struct Head {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Head {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn query(&self, name: &str) -> Option<&str> {
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let query: Vec<String> =
             self.query.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let mark = if query.is_empty() { "" } else { "?" };
@@ -30,50 +30,50 @@ impl Head {
 }
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn new(status: u16) -> Self {
+    pub(crate) fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
-    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.set(name, value.into());
         self
     }
 
-    pub(super) fn set(&mut self, name: &str, value: String) {
+    pub(crate) fn set(&mut self, name: &str, value: String) {
         self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value));
     }
 
-    pub(super) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
     /// An error as registries write it.
-    pub(super) fn error(status: u16, code: &str) -> Self {
+    pub(crate) fn error(status: u16, code: &str) -> Self {
         let text = format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"{code}\"}}]}}");
         Self::new(status).header("Content-Type", "application/json").body(text)
     }
 }
 
-pub(super) struct Connection {
-    pub(super) reader: BufReader<TcpStream>,
+pub(crate) struct Connection {
+    pub(crate) reader: BufReader<TcpStream>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self { reader: BufReader::new(stream) }
     }
 
     /// The next request; `None` when the client has gone.
-    pub(super) fn head(&mut self) -> Option<Head> {
+    pub(crate) fn head(&mut self) -> Option<Head> {
         if self.reader.fill_buf().ok()?.first() == Some(&0x16) {
             // A TLS greeting: there is no newline to wait for.
             return None;
@@ -104,7 +104,7 @@ impl Connection {
     }
 
     /// The body: `share` of it, 1 for all.
-    pub(super) fn body(&mut self, head: &Head, share: u64) -> Option<Vec<u8>> {
+    pub(crate) fn body(&mut self, head: &Head, share: u64) -> Option<Vec<u8>> {
         let chunked = head.header("transfer-encoding").is_some();
         if chunked {
             return self.chunked();
@@ -132,7 +132,7 @@ impl Connection {
     }
 
     /// Sends status and headers. `length` overrides the body's.
-    pub(super) fn send_head(
+    pub(crate) fn send_head(
         &mut self,
         answer: &Answer,
         length: Option<u64>,
@@ -148,12 +148,12 @@ impl Connection {
         self.send(text.as_bytes())
     }
 
-    pub(super) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.reader.get_mut().write_all(bytes)
     }
 
     /// Ends the connection by a reset, as a dying proxy or a NAT does.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         let linger = Some(std::time::Duration::ZERO);
         let _ = rustix::net::sockopt::set_socket_linger(self.reader.get_ref(), linger);
     }
