@@ -1,3 +1,56 @@
-//! Fills the base-image cache.
+//! `warmer`: fetches base images into the cache that builds read.
+//!
+//! Only wires: flags and environment to a list of images, the runtime, the cache, the report. Read
+//! `request.rs` for which images are wanted and `fetch.rs` for what becomes of them.
 
-fn main() {}
+mod fetch;
+mod request;
+
+use std::process::ExitCode;
+
+use cli::{Environment, Parsed, WarmerFlags, console};
+
+use crate::fetch::Outcome;
+
+fn main() -> ExitCode {
+    let environment = Environment::read();
+    match cli::warmer_flags(std::env::args_os().skip(1), &environment) {
+        Err(error) => {
+            console::print_error(&cli::report::usage_error(&error));
+            ExitCode::FAILURE
+        }
+        Ok(Parsed::Print(text)) => {
+            console::print(&text);
+            ExitCode::SUCCESS
+        }
+        Ok(Parsed::Run(flags)) => run(&flags, &environment),
+    }
+}
+
+fn run(flags: &WarmerFlags, environment: &Environment) -> ExitCode {
+    cli::log::init(&flags.log);
+    for notice in &flags.notices {
+        tracing::warn!("{notice}");
+    }
+    let warmed = request::from_flags(flags, environment).and_then(|request| fetch::all(&request));
+    match warmed {
+        Ok(Outcome::Warmed) => ExitCode::SUCCESS,
+        Ok(Outcome::Stopped(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
+        // On standard output, where kaniko's users look for it.
+        Ok(Outcome::NothingWarmed) => {
+            console::print("failed warming cache: failed to warm any of the given images\n");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            let report = cli::Report {
+                doing: "failed warming cache",
+                error: error.as_ref(),
+                excerpt: None,
+                hint: None,
+                output: &[],
+            };
+            console::print_error(&cli::report::render(&report));
+            ExitCode::FAILURE
+        }
+    }
+}

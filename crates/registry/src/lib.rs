@@ -30,7 +30,7 @@ pub use options::ClientOptions;
 pub use progress::{Progress, Silent, Transfer};
 pub use pull::BlobStream;
 pub use source::{BlobOrigin, BlobSource};
-pub use transport::RetryPolicy;
+pub use transport::{ClientIdentity, Proxies, Resolver, RetryPolicy, RootSources, Roots, Settings};
 
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;

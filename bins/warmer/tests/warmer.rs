@@ -1,0 +1,125 @@
+//! The warmer as a program, against a registry on loopback.
+#![allow(clippy::disallowed_methods, reason = "a test starts the program and looks at its files")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use oci::{
+    Descriptor, DiffId, Digest, History, Image, ImageDraft, ImageFormat, LayerRef, MediaType,
+    Platform,
+};
+use testkit::ScratchRoot;
+use testkit::fault::{Action, FaultRegistry, Subject};
+
+const CONTENT: &[u8] = b"not a tar, but registries do not look";
+
+/// A registry that holds one image as `base:1`.
+fn registry() -> (FaultRegistry, Image) {
+    let digest = Digest::sha256_of(CONTENT);
+    let descriptor = Descriptor::new(MediaType::OciLayer, digest.clone(), CONTENT.len() as u64);
+    let mut draft = ImageDraft::from_scratch(&Platform::host());
+    draft.push_layer(LayerRef { descriptor, diff_id: DiffId(digest) }, History::step("x", None));
+    let image = draft.finish(ImageFormat::Oci);
+    let registry = FaultRegistry::start();
+    registry.put_blob("base", CONTENT);
+    registry.put_blob("base", image.config().bytes());
+    let media_type = image.manifest_descriptor().media_type;
+    registry.put_manifest("base", "1", media_type.as_str(), image.manifest().bytes());
+    (registry, image)
+}
+
+fn warmer(cache: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warmer"));
+    command.env_clear().arg("--cache-dir").arg(cache).args(arguments);
+    command
+}
+
+fn run(cache: &Path, arguments: &[&str]) -> Output {
+    warmer(cache, arguments).output().expect("because the program was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn an_image_is_an_oci_layout_named_by_its_digest() {
+    let (registry, image) = registry();
+    let scratch = ScratchRoot::new();
+    let name = format!("{}/base:1", registry.host());
+    let output = run(scratch.path(), &["--image", &name]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let entry = scratch.path().join(image.digest().as_str());
+    let index = std::fs::read_to_string(entry.join("index.json")).expect("because it was warmed");
+    assert!(index.contains(&format!(r#""org.opencontainers.image.ref.name":"{name}""#)), "{index}");
+    let layer = entry.join("blobs/sha256").join(Digest::sha256_of(CONTENT).hex());
+    assert_eq!(std::fs::read(layer).expect("because it was warmed"), CONTENT);
+
+    let again = run(scratch.path(), &["--image", &name]);
+    let expected = format!("Image already in cache: {name}");
+    assert!(text(&again.stderr).contains(&expected), "{}", text(&again.stderr));
+    let forced = run(scratch.path(), &["--image", &name, "--force"]);
+    assert!(text(&forced.stderr).contains("Cached "), "{}", text(&forced.stderr));
+}
+
+#[test]
+fn the_images_of_a_dockerfile_are_fetched_each_once() {
+    let (registry, image) = registry();
+    let scratch = ScratchRoot::new();
+    let file = scratch.path().join("Dockerfile");
+    let lines = "ARG HOST\nARG TAG=1\nFROM ${HOST}/base:$TAG AS one\nFROM scratch AS two\n\
+                 FROM one\nFROM ${HOST}/base:1\nCOPY --from=two / /\n";
+    std::fs::write(&file, lines).expect("because the directory is ours");
+    let cache = scratch.path().join("cache");
+    let path = file.to_str().expect("because it is text");
+    let host = format!("HOST={}", registry.host());
+    let output = run(&cache, &["--dockerfile", path, "--build-arg", &host]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(cache.join(image.digest().as_str()).join("index.json").exists());
+    // Two blobs, one manifest.
+    assert_eq!(registry.count(Subject::BlobGet), 2);
+    assert_eq!(registry.count(Subject::ManifestGet), 1);
+}
+
+#[test]
+fn one_failure_is_a_warning_and_only_failures_are_an_error() {
+    let (registry, _) = registry();
+    let scratch = ScratchRoot::new();
+    let good = format!("{}/base:1", registry.host());
+    let bad = format!("{}/gone:1", registry.host());
+    let output = run(scratch.path(), &["--image", &bad, "--image", &good]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains(&format!("Failed to warm {bad}: cannot resolve image")));
+
+    let output = run(scratch.path(), &["--image", &bad]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "failed warming cache: failed to warm any of the given images\n";
+    assert_eq!(text(&output.stdout), expected);
+
+    let output = run(scratch.path(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected =
+        "Error: you must select at least one image to cache or a dockerfilepath to parse";
+    assert!(text(&output.stderr).starts_with(expected), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_no_entry_that_reads_as_one() {
+    let (registry, image) = registry();
+    registry.fault(Subject::BlobGet, None, Action::Stall);
+    let scratch = ScratchRoot::new();
+    let name = format!("{}/base:1", registry.host());
+    let mut child =
+        warmer(scratch.path(), &["--image", &name]).spawn().expect("because it was built");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while registry.count(Subject::BlobGet) == 0 {
+        assert!(Instant::now() < deadline, "the warmer asks for no blob");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.expect("because kill is there").success());
+    let status = child.wait().expect("because it is our child");
+    assert_eq!(status.code(), Some(143));
+    assert!(!scratch.path().join(image.digest().as_str()).join("index.json").exists());
+}
