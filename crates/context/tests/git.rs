@@ -1,4 +1,5 @@
 //! `ADD <git ref>` against `git upload-pack` on loopback.
+#![allow(clippy::disallowed_methods, reason = "a test fills the repositories it serves")]
 
 use std::error::Error as _;
 use std::path::Path;
@@ -250,7 +251,7 @@ fn submodules_cannot_lead_elsewhere() {
                 assert_eq!(read(&cloned.root, "/file").as_deref(), Some("outer\n"));
             }
             Err(found) => {
-                assert!(!expected.is_empty() && found.contains(expected), "{name}: {found}")
+                assert!(!expected.is_empty() && found.contains(expected), "{name}: {found}");
             }
         }
         assert!(!fixture.scratch.path().join("pwned").exists());
