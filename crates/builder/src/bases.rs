@@ -42,7 +42,7 @@ pub(crate) async fn resolve(
         let base = resolved.map_err(|source| Error::Base {
             name: request.written.clone(),
             span: request.span,
-            source,
+            source: Box::new(source),
         })?;
         observer.observe(&Event::BaseResolved {
             name: request.written.clone(),

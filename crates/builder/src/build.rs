@@ -44,7 +44,8 @@ pub async fn plan_only(
     observer: &Arc<dyn Observer>,
 ) -> Result<BuildPlan, Error> {
     let context = context::open_directory(&request.context, &request.dockerfile)?;
-    let client = Client::new(request.pull.clone()).map_err(Error::Client)?;
+    let client =
+        Client::new(request.pull.clone()).map_err(|source| Error::Client(Box::new(source)))?;
     let prepared = prepare(request, &context, &client, observer, Unimplemented::Plan).await?;
     Ok(prepared.plan)
 }
@@ -61,7 +62,8 @@ pub async fn build(
     let started = Instant::now();
     let workspace = Workspace::create(&request.state_dir, &request.build_id)?;
     let context = context::open_directory(&request.context, &request.dockerfile)?;
-    let pull = Client::new(request.pull.clone()).map_err(Error::Client)?;
+    let pull =
+        Client::new(request.pull.clone()).map_err(|source| Error::Client(Box::new(source)))?;
     let push = push_client(&request)?;
     let blobs = Blobs::new(workspace.store().clone());
     let (stopped, checked, prepared) = (
@@ -93,7 +95,9 @@ pub async fn build(
 
 fn push_client(request: &BuildRequest) -> Result<Option<Client>, Error> {
     match request.outputs.push {
-        true => Client::new(request.push.clone()).map(Some).map_err(Error::Client),
+        true => Client::new(request.push.clone())
+            .map(Some)
+            .map_err(|source| Error::Client(Box::new(source))),
         false => Ok(None),
     }
 }
@@ -102,10 +106,10 @@ fn push_client(request: &BuildRequest) -> Result<Option<Client>, Error> {
 async fn check_push(request: &BuildRequest, client: Option<&Client>) -> Result<(), Error> {
     let Some(client) = client.filter(|_| request.outputs.check_push) else { return Ok(()) };
     for destination in &request.outputs.destinations {
-        client
-            .check_push(destination)
-            .await
-            .map_err(|source| Error::CheckPush { destination: destination.to_string(), source })?;
+        client.check_push(destination).await.map_err(|source| Error::CheckPush {
+            destination: destination.to_string(),
+            source: Box::new(source),
+        })?;
     }
     Ok(())
 }

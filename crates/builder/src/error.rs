@@ -46,7 +46,7 @@ pub enum Error {
         span: Span,
         /// Why.
         #[source]
-        source: BaseError,
+        source: Box<BaseError>,
     },
     /// A layer of the base image that only an output needs.
     #[error("cannot get the layer `{digest}` of the base image")]
@@ -55,7 +55,7 @@ pub enum Error {
         digest: String,
         /// Why.
         #[source]
-        source: BaseError,
+        source: Box<BaseError>,
     },
     /// A registry refuses the push, found out before the build.
     #[error(
@@ -68,11 +68,11 @@ pub enum Error {
         destination: String,
         /// Why.
         #[source]
-        source: registry::Error,
+        source: Box<registry::Error>,
     },
     /// A client for registries cannot be made.
     #[error("cannot set up the registry client")]
-    Client(#[source] registry::Error),
+    Client(#[source] Box<registry::Error>),
     /// Commands cannot be run here.
     #[error("the Dockerfile has RUN instructions")]
     CannotRun {
@@ -112,7 +112,7 @@ pub enum Error {
         destination: String,
         /// Why.
         #[source]
-        source: registry::Error,
+        source: Box<registry::Error>,
     },
     /// The build was asked to stop.
     #[error("the build was stopped")]
@@ -247,6 +247,12 @@ fn ended(exit: Exit) -> String {
     }
 }
 
+impl BaseError {
+    fn is_denied(&self) -> bool {
+        matches!(self, BaseError::Registry(error) if error.is_denied())
+    }
+}
+
 impl Error {
     /// The lines of the Dockerfile that the error is about.
     #[must_use]
@@ -275,7 +281,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Base { source: BaseError::Registry(error), .. } if error.is_denied() => {
+            Error::Base { source, .. } if source.is_denied() => {
                 Some("registry credentials are not implemented yet: the image must be public".to_owned())
             }
             Error::Push { source, .. } | Error::CheckPush { source, .. } if source.is_denied() => {

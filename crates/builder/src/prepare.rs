@@ -29,7 +29,6 @@ pub(crate) async fn prepare(
     unimplemented: Unimplemented,
 ) -> Result<Prepared, Error> {
     let text = context::read_dockerfile(&context.root, &request.dockerfile)?;
-    let file = parse(&text)?;
     let options = PlanOptions {
         targets: request.targets.clone(),
         build_args: request.build_args.clone(),
@@ -40,13 +39,24 @@ pub(crate) async fn prepare(
         unimplemented,
         ignore: Some(context.ignore.clone()),
     };
+    plan::check_frontend(&text, &options).map_err(|error| plan_error(vec![error]))?;
+    let file = parse(&text)?;
     let graph = plan::stage_graph(&file, &options).map_err(plan_error)?;
     let mut pulled = Bases::new();
     bases::resolve(graph.base_images(), client, observer, &mut pulled).await?;
-    // Triggers of base images may name further images.
-    let triggered = graph.triggered_base_images(&as_values(&pulled)).map_err(plan_error)?;
-    bases::resolve(&triggered, client, observer, &mut pulled).await?;
+    // Triggers of base images may name further images, and those have triggers themselves.
+    loop {
+        let triggered = graph.triggered_base_images(&as_values(&pulled)).map_err(plan_error)?;
+        if triggered.is_empty() {
+            break;
+        }
+        bases::resolve(&triggered, client, observer, &mut pulled).await?;
+    }
     let plan = plan::lower(&graph, &as_values(&pulled)).map_err(plan_error)?;
+    for name in &plan.unused_build_args {
+        let text = format!("[Warning] One or more build-args [{name}] were not consumed");
+        observer.observe(&Event::Warning(text));
+    }
     for warning in &plan.warnings {
         observer.observe(&Event::Lint {
             rule: warning.rule.name().to_owned(),

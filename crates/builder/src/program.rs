@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plan::RunOp;
 use rootfs::{Account, RootDir, RootPath};
-use run::{ActiveRoot, Exit, Identity, Invocation, Stream};
+use run::{ActiveRoot, Exit, Identity, Invocation, Script, Stream};
 use snapshot::{Contents, ScanOptions};
 
 use crate::error::StepError;
@@ -17,7 +17,7 @@ const TAIL: usize = 40;
 /// The longest line that is kept of them.
 const TAIL_LINE: usize = 2000;
 /// How long a step may take to end once it is asked to.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 impl<'a> Executor<'a> {
     /// Runs the program, then writes what it changed as a layer.
@@ -50,6 +50,10 @@ impl<'a> Executor<'a> {
             cwd: working_directory(&root.dir, &run.cwd)?,
             identity: identity(run, &account),
             hostname: run.hostname.clone(),
+            script: run.script.as_ref().map(|script| Script {
+                name: script.name.clone(),
+                content: script.content.clone().into_bytes(),
+            }),
             mounts: Vec::new(),
             grace: GRACE,
         };

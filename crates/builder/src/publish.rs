@@ -52,7 +52,10 @@ pub(crate) async fn publish(
             let digest = client
                 .push_image(destination, image, blobs, &registry::Silent)
                 .await
-                .map_err(|source| Error::Push { destination: destination.to_string(), source })?;
+                .map_err(|source| Error::Push {
+                    destination: destination.to_string(),
+                    source: Box::new(source),
+                })?;
             observer.observe(&Event::Pushed {
                 destination: destination.to_string(),
                 digest: digest.to_string(),
@@ -71,10 +74,10 @@ async fn fetch_all(image: &Image, client: &Client, blobs: &Blobs) -> Result<(), 
         else {
             continue;
         };
-        blobs
-            .fetch(client, &repository, descriptor)
-            .await
-            .map_err(|source| Error::BaseLayer { digest: descriptor.digest.to_string(), source })?;
+        blobs.fetch(client, &repository, descriptor).await.map_err(|source| Error::BaseLayer {
+            digest: descriptor.digest.to_string(),
+            source: Box::new(source),
+        })?;
     }
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(crate) enum Outcome {
     /// No layer belongs to it.
     Config,
     /// This layer.
-    Layer(LayerRef, LayerSummary),
+    Layer(Box<LayerRef>, LayerSummary),
 }
 
 impl<'a> Executor<'a> {
@@ -170,7 +170,7 @@ impl<'a> Executor<'a> {
                 None
             }
             Outcome::Layer(layer, summary) => {
-                current.draft.push_layer(layer, history);
+                current.draft.push_layer(*layer, history);
                 Some(summary)
             }
         };

@@ -68,6 +68,7 @@ impl<'a> Executor<'a> {
             digest: written.digest.to_string(),
         };
         let descriptor = Descriptor::new(media_type, written.digest, written.size);
-        Ok(Outcome::Layer(LayerRef { descriptor, diff_id: written.diff_id }, summary))
+        let layer = LayerRef { descriptor, diff_id: written.diff_id };
+        Ok(Outcome::Layer(Box::new(layer), summary))
     }
 }

@@ -19,10 +19,34 @@ pub struct Invocation {
     pub identity: Identity,
     /// The name of the machine, where the rung can give it one.
     pub hostname: String,
+    /// A script that the program is told to run: an executable file for the time of the step.
+    pub script: Option<Script>,
     /// What else is put into the root for the time of the step.
     pub mounts: Vec<Mount>,
     /// How long a step that is asked to stop may take before it is killed.
     pub grace: Duration,
+}
+
+/// A file at `/dev/pipes/<name>`, executable and read-only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Its name, a single path component.
+    pub name: String,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
+
+impl Script {
+    /// Where a step finds it.
+    pub(crate) fn path(&self) -> crate::Result<RootPath> {
+        let is_one =
+            !self.name.is_empty() && !self.name.contains('/') && !self.name.starts_with('.');
+        if !is_one {
+            let value = self.name.clone();
+            return Err(crate::Error::Malformed { what: "name of a script", value });
+        }
+        Ok(RootPath::new("/dev/pipes")?.join(&self.name)?)
+    }
 }
 
 /// The user and groups of a program.

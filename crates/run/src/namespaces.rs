@@ -117,6 +117,7 @@ fn take(way: Way, own_pids: bool, lacking: &[String]) -> Result<Taken, String> {
 /// A step that does nothing.
 fn invocation() -> Invocation {
     Invocation {
+        script: None,
         argv: Vec::new(),
         env: Vec::new(),
         cwd: RootPath::root(),
@@ -135,7 +136,7 @@ fn rehearse(scratch: &Path, own_pids: bool) -> Result<(), String> {
         let set_groups = id_map::groups_can_be_set();
         let request = step::Request { own_pids, set_groups, network: &network };
         let invocation = invocation();
-        let prepared = step::Private::prepare(&request, scratch, &root, &invocation.hostname)?;
+        let prepared = step::Private::prepare(&request, scratch, &root, &invocation)?;
         let preparation = step::preparation(&request, &invocation, step::filter())?;
         let null = step::null_device()?;
         let stdio = [&null, &null, &null].map(std::os::fd::AsFd::as_fd);

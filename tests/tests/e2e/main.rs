@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "the runner talks to a person")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the machine from outside")]
 
+mod buildkit;
 mod cases;
 mod environments;
 mod errors;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     tests.extend(errors::tests());
     tests.extend(signals::tests());
     tests.extend(environments::tests());
+    tests.extend(buildkit::tests());
     tests.extend(cases::tests());
 
     let is_root = rustix::process::geteuid().is_root();

@@ -57,13 +57,17 @@ pub(crate) fn run(
     let (stderr, stderr_end) = pipe().map_err(host::system("make a pipe"))?;
     let (spec, room) = match &root.place {
         Place::Private { directory } => {
-            let private = Private::prepare(request, directory, &root.dir, &invocation.hostname)?;
+            let private = Private::prepare(request, directory, &root.dir, invocation)?;
             let preparation = preparation(request, invocation, filter())?;
             (private.spec(preparation, Some(program)), Room::Private(private))
         }
         Place::InPlace { aside } => {
             let mut placeholders = Placeholders::new(&root.dir);
             request.network.provide(&mut placeholders, &root.protected, aside)?;
+            if let Some(script) = &invocation.script {
+                let aside = aside.join("script")?;
+                placeholders.substitute(&script.path()?, &script.content, 0o755, &aside)?;
+            }
             // The pod's own filter holds the step already; without CAP_SYS_ADMIN a second one
             // would cost it sudo and file capabilities.
             let spec = Spec {

@@ -1,7 +1,8 @@
 //! `/etc/hosts` and `/etc/resolv.conf` of the builder, for the steps.
 //!
 //! A step resolves names as the builder does, since it shares its network. The files are given to
-//! it for its time only: what it writes to them is gone with it, and they enter no layer.
+//! it for its time only and enter no layer. On private roots they are read-only, as in BuildKit: a
+//! step that believes it changed them fails instead of being deceived.
 
 use rootfs::{Protected, RootPath};
 
@@ -60,7 +61,8 @@ impl NetworkFiles {
         for file in self.files("") {
             let path = RootPath::new("/etc")?.join(file.name)?;
             if !protected.covers(&path) {
-                placeholders.substitute(&path, &file.content, &aside.join(file.name)?)?;
+                let aside = aside.join(file.name)?;
+                placeholders.substitute(&path, &file.content, 0o644, &aside)?;
             }
         }
         Ok(())

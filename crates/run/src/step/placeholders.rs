@@ -78,6 +78,7 @@ impl Placeholders {
         &mut self,
         path: &RootPath,
         content: &[u8],
+        mode: u32,
         aside: &RootPath,
     ) -> Result<()> {
         self.attempt(path, |this| {
@@ -91,10 +92,10 @@ impl Placeholders {
                 if let Some(aside) = &kept {
                     root.rename(&real, aside)?;
                 }
-                let mut file = root.create_file(&real, 0o644)?;
+                let mut file = root.create_file(&real, mode)?;
                 let written = file.write_all(content);
                 written.map_err(|source| io_error(&real, source))?;
-                root.set_mode(&real, 0o644)
+                root.set_mode(&real, mode)
             })
         })
     }

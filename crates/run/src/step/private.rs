@@ -14,7 +14,7 @@ use sys::child::{Action, Program, Spec};
 
 use super::placeholders::Placeholders;
 use super::{Request, c_string};
-use crate::{Result, host};
+use crate::{Invocation, Result, host};
 
 /// Device nodes of a container: name, major and minor number.
 const DEVICES: [(&str, u32, u32); 6] = [
@@ -72,7 +72,12 @@ struct Targets {
     sys: RootPath,
     /// Name of the file beside the root, and where it is shown.
     etc: Vec<(&'static str, RootPath)>,
+    /// A directory in `dev`, and the script's place in it.
+    script: Option<(RootPath, RootPath)>,
 }
+
+/// The script's name beside the root, among the files for `/etc`.
+const SCRIPT: &str = "script";
 
 impl Private {
     /// Makes room in the root, writes the files of the step, and lists what its supervisor does.
@@ -80,8 +85,9 @@ impl Private {
         request: &Request<'_>,
         directory: &Path,
         root: &RootDir,
-        hostname: &str,
+        invocation: &Invocation,
     ) -> Result<Private> {
+        let hostname = invocation.hostname.as_str();
         let mut placeholders = Placeholders::new(root);
         let mut directory_for = |path: &str| placeholders.directory(&RootPath::new(path)?);
         let (proc, dev, sys) =
@@ -97,7 +103,14 @@ impl Private {
                 etc.push((file.name, real));
             }
         }
-        let targets = Targets { proc, dev, sys, etc };
+        let mut script = None;
+        if let Some(wanted) = &invocation.script {
+            let path = wanted.path()?;
+            let name = path.file_name().unwrap_or_default();
+            host::write_file(&files.join(SCRIPT), &wanted.content, 0o755)?;
+            script = Some((dev.join("pipes")?, dev.join("pipes")?.join(name)?));
+        }
+        let targets = Targets { proc, dev, sys, etc, script };
         let surroundings = surroundings(request.own_pids, directory, &targets, hostname)?;
         Ok(Private { own_pids: request.own_pids, surroundings, placeholders, files })
     }
@@ -157,7 +170,10 @@ fn surroundings(
         let source = c_string("path", format!("../etc/{name}").as_bytes())?;
         let target = relative(real)?;
         actions.push(Action::Bind { source, target: target.clone() });
-        actions.push(Action::Restrict { target, flags: CLOSED });
+        actions.push(Action::Restrict { target, flags: CLOSED | MountFlags::RDONLY });
+    }
+    if let Some((directory, script)) = &targets.script {
+        add_script(&mut actions, directory, script)?;
     }
     if !hostname.is_empty() {
         actions.push(Action::SetHostname(hostname.as_bytes().to_vec()));
@@ -228,6 +244,19 @@ fn mount(
     options: &std::ffi::CStr,
 ) -> Action {
     Action::Mount { kind: kind.to_owned(), target, flags, options: options.to_owned() }
+}
+
+fn add_script(actions: &mut Vec<Action>, directory: &RootPath, script: &RootPath) -> Result<()> {
+    let source = c_string("path", format!("../etc/{SCRIPT}").as_bytes())?;
+    let target = relative(script)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
+    actions.extend([
+        Action::MakeDirectory(relative(directory)?, 0o755),
+        Action::MakeFile(target.clone(), 0o755),
+        Action::Bind { source, target: target.clone() },
+        Action::Restrict { target, flags },
+    ]);
+    Ok(())
 }
 
 /// A path in the root as one from the root's directory on.

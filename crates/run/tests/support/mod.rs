@@ -133,6 +133,7 @@ impl Fixture {
 /// A script as `RUN` would run it.
 pub fn shell(script: &str) -> Invocation {
     Invocation {
+        script: None,
         argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         cwd: rootfs::RootPath::root(),
