@@ -1,0 +1,59 @@
+//! Parsing a Dockerfile of 20,000 instructions, beside counting the lines of the same bytes.
+//!
+//! The goal is under 100 ms on a quiet machine; the ratio to the reference is what compares across
+//! machines.
+#![allow(clippy::print_stdout, reason = "a bench's output is its result")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const INSTRUCTIONS: usize = 20_000;
+const ROUNDS: usize = 9;
+
+/// Instructions of every shape, a stage every two hundred.
+fn dockerfile() -> String {
+    let mut text = String::from("# syntax=docker/dockerfile:1\nARG BASE=debian:trixie\n");
+    for index in 1..INSTRUCTIONS {
+        let instruction = match index % 10 {
+            1 if index % 200 == 1 => format!("FROM ${{BASE}} AS stage-{index}"),
+            0 => format!("RUN apt-get update && \\\n    apt-get install -y package-{index}"),
+            1 | 5 => format!("RUN --mount=type=cache,target=/cache/{index} make step-{index}"),
+            2 => format!("COPY --chown=1000:1000 --chmod=0644 source-{index} /target/{index}/"),
+            3 => format!("ENV NAME_{index}=\"value of ${{NAME}}\" OTHER_{index}=b\\ c"),
+            4 => format!("# a comment\nLABEL com.example.label-{index}='some value'"),
+            6 => format!("RUN [\"/bin/tool\", \"--index\", \"{index}\"]"),
+            7 => format!("COPY <<EOF /etc/file-{index}.conf\nkey = $VALUE\nEOF"),
+            8 => format!("WORKDIR /work/directory/{index}"),
+            _ => format!("ARG ARGUMENT_{index}=default-{index}"),
+        };
+        text.push_str(&instruction);
+        text.push('\n');
+    }
+    text
+}
+
+/// The shortest of several runs: the others were disturbed.
+fn shortest(mut run: impl FnMut() -> usize) -> (Duration, usize) {
+    let mut best = (Duration::MAX, 0);
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let found = black_box(run());
+        best = best.min((start.elapsed(), found));
+    }
+    best
+}
+
+fn main() {
+    let text = dockerfile();
+    let bytes = text.as_bytes();
+    let (reference, _) =
+        shortest(|| black_box(bytes).iter().filter(|byte| **byte == b'\n').count());
+    let (parse, count) = shortest(|| match dockerfile::parse(black_box(bytes)) {
+        Ok(file) => file.statements().count(),
+        Err(errors) => panic!("the text is valid, but {errors:?}"),
+    });
+    assert_eq!(count, INSTRUCTIONS, "every instruction is parsed");
+    let milliseconds = parse.as_secs_f64() * 1e3;
+    let ratio = parse.as_secs_f64() / reference.as_secs_f64();
+    println!("dockerfile_parse_{}_KiB {milliseconds:.1} ms {ratio:.0}", bytes.len() / 1024);
+}
