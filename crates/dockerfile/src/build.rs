@@ -2,6 +2,7 @@
 //!
 //! The order matters: of two errors in one line users see the one that BuildKit reports.
 
+use std::mem::take;
 use std::time::Duration;
 
 use crate::error::{ParseErrorKind as Kind, suggest_in_case};
@@ -14,7 +15,7 @@ use crate::instruction::{
     Heredoc, Instruction, Network, OnBuild, Pairs, Run, Security, Transfer,
 };
 use crate::mount::MountFlag;
-use crate::syntax::Node;
+use crate::syntax::{NAMES, Node};
 use crate::text::is_space;
 use crate::{device, duration};
 
@@ -23,30 +24,9 @@ pub(crate) type Failure = (Kind, Option<String>);
 
 type Built<T> = Result<T, Failure>;
 
-/// Every instruction's name, in lower case and in order.
-const NAMES: &[&str] = &[
-    "add",
-    "arg",
-    "cmd",
-    "copy",
-    "entrypoint",
-    "env",
-    "expose",
-    "from",
-    "healthcheck",
-    "label",
-    "maintainer",
-    "onbuild",
-    "run",
-    "shell",
-    "stopsignal",
-    "user",
-    "volume",
-    "workdir",
-];
-
-pub(crate) fn instruction(node: &Node) -> Built<Instruction> {
-    Ok(match node.command.to_lowercase().as_str() {
+/// Builds the instruction of a node, whose arguments and here-documents move into it.
+pub(crate) fn instruction(node: &mut Node) -> Built<Instruction> {
+    Ok(match node.name().unwrap_or_default() {
         "add" => Instruction::Add(add(node)?),
         "arg" => Instruction::Arg(arg(node)?),
         "cmd" => Instruction::Cmd(plain_command(node)?),
@@ -56,7 +36,7 @@ pub(crate) fn instruction(node: &Node) -> Built<Instruction> {
         "expose" => {
             at_least_one(node, "EXPOSE")?;
             flags(node, NO_FLAGS)?;
-            Instruction::Expose(node.args.clone())
+            Instruction::Expose(take(&mut node.args))
         }
         "from" => Instruction::From(from(node)?),
         "healthcheck" => Instruction::Healthcheck(healthcheck(node)?),
@@ -89,25 +69,25 @@ fn at_least_one(node: &Node, name: &'static str) -> Built<()> {
     if node.args.is_empty() { fail(Kind::AtLeastOneArgument(name)) } else { Ok(()) }
 }
 
-fn exactly_one(node: &Node, name: &'static str) -> Built<String> {
-    match node.args.as_slice() {
-        [argument] => Ok(argument.clone()),
+fn exactly_one(node: &mut Node, name: &'static str) -> Built<String> {
+    match node.args.as_mut_slice() {
+        [argument] => Ok(take(argument)),
         _ => fail(Kind::ExactlyOneArgument(name)),
     }
 }
 
 /// The one argument of an instruction that knows no flags.
-fn one_argument(node: &Node, name: &'static str) -> Built<String> {
+fn one_argument(node: &mut Node, name: &'static str) -> Built<String> {
     let argument = exactly_one(node, name)?;
     flags(node, NO_FLAGS)?;
     Ok(argument)
 }
 
-fn from(node: &Node) -> Built<From> {
-    let (as_keyword, written_name) = match node.args.as_slice() {
-        [_] => (None, None),
-        [_, keyword, name] if keyword.eq_ignore_ascii_case("as") => {
-            (Some(keyword.clone()), Some(name.clone()))
+fn from(node: &mut Node) -> Built<From> {
+    let (image, as_keyword, written_name) = match node.args.as_mut_slice() {
+        [image] => (take(image), None, None),
+        [image, keyword, name] if keyword.eq_ignore_ascii_case("as") => {
+            (take(image), Some(take(keyword)), Some(take(name)))
         }
         _ => return fail(Kind::FromArguments),
     };
@@ -120,19 +100,25 @@ fn from(node: &Node) -> Built<From> {
         }
     }
     let platform = flags(node, FROM_FLAGS)?.not_empty("platform");
-    Ok(From { image: node.args[0].clone(), name, written_name, as_keyword, platform })
+    Ok(From { image, name, written_name, as_keyword, platform })
 }
 
-fn command_line(node: &Node, args: &[String]) -> CommandLine {
-    if node.json { CommandLine::Exec(args.to_vec()) } else { CommandLine::Shell(args.join(" ")) }
+/// The arguments as a command; not in JSON they are one text.
+fn command_line(node: &mut Node) -> CommandLine {
+    let mut args = take(&mut node.args);
+    if node.json {
+        CommandLine::Exec(args)
+    } else {
+        CommandLine::Shell(args.pop().unwrap_or_default())
+    }
 }
 
-fn plain_command(node: &Node) -> Built<CommandLine> {
+fn plain_command(node: &mut Node) -> Built<CommandLine> {
     flags(node, NO_FLAGS)?;
-    Ok(command_line(node, &node.args))
+    Ok(command_line(node))
 }
 
-fn run(node: &Node) -> Built<Run> {
+fn run(node: &mut Node) -> Built<Run> {
     let flags = flags(node, RUN_FLAGS)?;
     let devices = flags.list("device").map(device::parse).collect::<Built<Vec<Device>>>()?;
     let mounts = flags
@@ -156,26 +142,26 @@ fn run(node: &Node) -> Built<Run> {
         // BuildKit accepts it and fails when it runs: `arguments are required`.
         return fail(Kind::AtLeastOneArgument("RUN"));
     }
-    let command = command_line(node, &node.args);
+    let command = command_line(node);
     if let CommandLine::Shell(text) = &command
         && (text.contains("<<") || !node.heredocs.is_empty())
         && !heredoc::find(text).is_ok_and(|found| same_names(&found, &node.heredocs))
     {
         return fail(Kind::SplitHeredoc("RUN"));
     }
-    Ok(Run { command, heredocs: node.heredocs.clone(), mounts, network, security, devices })
+    Ok(Run { command, heredocs: take(&mut node.heredocs), mounts, network, security, devices })
 }
 
-fn shell(node: &Node) -> Built<Vec<String>> {
+fn shell(node: &mut Node) -> Built<Vec<String>> {
     flags(node, NO_FLAGS)?;
     at_least_one(node, "SHELL")?;
     if !node.json {
         return fail(Kind::NotJson("SHELL"));
     }
-    Ok(node.args.clone())
+    Ok(take(&mut node.args))
 }
 
-fn copy(node: &Node) -> Built<Copy> {
+fn copy(node: &mut Node) -> Built<Copy> {
     if node.args.len() < 2 {
         return fail(Kind::NoDestination("COPY"));
     }
@@ -187,7 +173,7 @@ fn copy(node: &Node) -> Built<Copy> {
     })
 }
 
-fn add(node: &Node) -> Built<Add> {
+fn add(node: &mut Node) -> Built<Add> {
     if node.args.len() < 2 {
         return fail(Kind::NoDestination("ADD"));
     }
@@ -200,25 +186,26 @@ fn add(node: &Node) -> Built<Add> {
     })
 }
 
-fn transfer(node: &Node, name: &'static str, flags: &Flags) -> Built<Transfer> {
+fn transfer(node: &mut Node, name: &'static str, flags: &Flags) -> Built<Transfer> {
     let heredoc = |word: &str| heredoc::parse(word).ok().flatten();
-    let Some((dest, words)) = node.args.split_last() else {
+    let mut words = take(&mut node.args);
+    let Some(dest) = words.pop() else {
         return fail(Kind::NoDestination(name));
     };
-    if heredoc(dest).is_some() {
+    if heredoc(&dest).is_some() {
         return fail(Kind::HeredocDestination(name));
     }
     let mut sources = Vec::new();
     let mut heredocs: Vec<Heredoc> = Vec::new();
     for word in words {
-        match heredoc(word).filter(|_| !node.json) {
+        match heredoc(&word).filter(|_| !node.json) {
             Some(found) => {
                 // Of several bodies of one name the last counts for all, as in BuildKit.
                 let body = node.heredocs.iter().rfind(|body| body.name == found.name);
                 let content = body.map_or_else(String::new, |body| body.content.clone());
                 heredocs.push(Heredoc { content, ..found });
             }
-            None => sources.push(word.clone()),
+            None => sources.push(word),
         }
     }
     if !same_names(&heredocs, &node.heredocs) {
@@ -227,7 +214,7 @@ fn transfer(node: &Node, name: &'static str, flags: &Flags) -> Built<Transfer> {
     Ok(Transfer {
         sources,
         heredocs,
-        dest: dest.clone(),
+        dest,
         chown: flags.not_empty("chown"),
         chmod: flags.not_empty("chmod"),
         link: flags.bool("link") == Some(true),
@@ -241,17 +228,20 @@ fn same_names(found: &[Heredoc], read: &[Heredoc]) -> bool {
     found.iter().map(|heredoc| &heredoc.name).eq(read.iter().map(|heredoc| &heredoc.name))
 }
 
-fn pairs(node: &Node, name: &'static str) -> Built<Pairs> {
+fn pairs(node: &mut Node, name: &'static str) -> Built<Pairs> {
     flags(node, NO_FLAGS)?;
     at_least_one(node, name)?;
+    let legacy = node.args.get(2).is_some_and(String::is_empty);
     let mut pairs = Vec::new();
-    for triple in node.args.chunks_exact(3) {
-        if triple[0].is_empty() {
+    // Key, value and what stands between them.
+    let mut words = take(&mut node.args).into_iter();
+    while let (Some(key), Some(value), Some(_)) = (words.next(), words.next(), words.next()) {
+        if key.is_empty() {
             return fail(Kind::BlankName(name));
         }
-        pairs.push((triple[0].clone(), triple[1].clone()));
+        pairs.push((key, value));
     }
-    Ok(Pairs { pairs, legacy: node.args.get(2).is_some_and(String::is_empty) })
+    Ok(Pairs { pairs, legacy })
 }
 
 fn arg(node: &Node) -> Built<Arg> {
@@ -299,13 +289,11 @@ fn on_build(node: &Node) -> Built<OnBuild> {
     Ok(OnBuild { trigger })
 }
 
-fn healthcheck(node: &Node) -> Built<Healthcheck> {
-    let Some((kind, args)) = node.args.split_first() else {
-        return fail(Kind::AtLeastOneArgument("HEALTHCHECK"));
-    };
-    let kind = kind.to_uppercase();
+fn healthcheck(node: &mut Node) -> Built<Healthcheck> {
+    at_least_one(node, "HEALTHCHECK")?;
+    let kind = node.args.remove(0).to_uppercase();
     if kind == "NONE" {
-        return match args {
+        return match node.args.as_slice() {
             [] => Ok(Healthcheck::None),
             _ => fail(Kind::HealthcheckNoneArguments),
         };
@@ -314,11 +302,11 @@ fn healthcheck(node: &Node) -> Built<Healthcheck> {
     if kind != "CMD" {
         return fail(Kind::HealthcheckType(kind));
     }
-    if args.is_empty() {
+    if node.args.is_empty() {
         return fail(Kind::HealthcheckNoCommand);
     }
     Ok(Healthcheck::Check(HealthcheckCommand {
-        command: command_line(node, args),
+        command: command_line(node),
         interval: interval(&flags, "interval")?,
         timeout: interval(&flags, "timeout")?,
         start_period: interval(&flags, "start-period")?,

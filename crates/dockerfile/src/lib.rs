@@ -166,8 +166,8 @@ pub fn parse_trigger(text: &str, escape: char) -> Result<Statement, ParseError> 
     }
 }
 
-fn statement(node: syntax::Node, phase: Phase) -> Result<Statement, ParseError> {
-    let instruction = match build::instruction(&node) {
+fn statement(mut node: syntax::Node, phase: Phase) -> Result<Statement, ParseError> {
+    let instruction = match build::instruction(&mut node) {
         Ok(instruction) => instruction,
         Err((kind, suggestion)) => {
             return Err(ParseError { kind, phase, suggestion, span: node.span });

@@ -19,6 +19,28 @@ use crate::text::is_space;
 /// How deep `ONBUILD ONBUILD …` is looked into; a second one is an error anyway.
 const NESTING_LIMIT: usize = 8;
 
+/// Every instruction's name, in lower case and in order.
+pub(crate) const NAMES: &[&str] = &[
+    "add",
+    "arg",
+    "cmd",
+    "copy",
+    "entrypoint",
+    "env",
+    "expose",
+    "from",
+    "healthcheck",
+    "label",
+    "maintainer",
+    "onbuild",
+    "run",
+    "shell",
+    "stopsignal",
+    "user",
+    "volume",
+    "workdir",
+];
+
 /// A file's lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Syntax {
@@ -232,13 +254,14 @@ impl<'a> Reader<'a> {
 }
 
 impl Node {
+    /// The instruction's name in lower case, if it is one.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        NAMES.iter().copied().find(|name| self.command.eq_ignore_ascii_case(name))
+    }
+
     fn may_hold_heredocs(&self) -> bool {
-        let node = match &self.child {
-            Some(child) if self.command.eq_ignore_ascii_case("ONBUILD") => child,
-            _ => self,
-        };
-        let names = ["RUN", "COPY", "ADD"];
-        !node.json && names.iter().any(|name| node.command.eq_ignore_ascii_case(name))
+        let node = self.child.as_deref().unwrap_or(self);
+        !node.json && matches!(node.name(), Some("run" | "copy" | "add"))
     }
 }
 
@@ -277,8 +300,7 @@ impl Node {
         escape: char,
         depth: usize,
     ) -> Result<(), ParseErrorKind> {
-        let name = self.command.to_lowercase();
-        match name.as_str() {
+        match self.name().unwrap_or_default() {
             "add" | "copy" | "volume" => {
                 if !self.read_json(rest)? {
                     self.args = arguments::plain_words(rest);
