@@ -110,8 +110,9 @@ impl IgnoreFile {
     /// The verdict on `path` (relative, slash-separated), given that on its directory.
     pub fn judge(&self, parent: &Verdict, path: &[u8]) -> Verdict {
         let own = self.matching(path);
-        if own.is_empty() && parent.hits.is_none() {
-            return Verdict::default();
+        if own.is_empty() {
+            // What the directory's verdict follows from is all there is.
+            return parent.clone();
         }
         let inherited = parent.hits.as_deref().unwrap_or_default();
         let (excluded, hits) = self.fold(inherited, &own);

@@ -72,14 +72,12 @@ pub(crate) struct Sequence {
     tail: Vec<u8>,
     /// The items between head and tail.
     middle: std::ops::Range<usize>,
+    /// The longest literal text in the middle.
+    needle: Vec<u8>,
 }
 
 impl Sequence {
     pub(crate) fn new(items: Vec<Item>) -> Self {
-        let literal = |item: &Item| match item {
-            Item::One(Set::Rune(rune)) => char::from_u32(*rune),
-            _ => None,
-        };
         let mut head = String::new();
         let mut first = 0;
         while let Some(character) = items.get(first).and_then(literal) {
@@ -95,12 +93,19 @@ impl Sequence {
             last -= 1;
         }
         let tail: String = tail.into_iter().rev().collect();
-        Self { items, head: head.into_bytes(), tail: tail.into_bytes(), middle: first..last }
+        let needle = literals(&items[first..last]).max_by_key(String::len).unwrap_or_default();
+        let [head, tail, needle] = [head, tail, needle].map(String::into_bytes);
+        Self { items, head, tail, middle: first..last, needle }
     }
 
     /// The literal text every match begins with.
     pub(crate) fn head(&self) -> &[u8] {
         &self.head
+    }
+
+    /// The stretches of literal text that every match contains.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = String> + '_ {
+        literals(&self.items)
     }
 
     /// The literal text every match ends with.
@@ -121,7 +126,7 @@ impl Sequence {
                     Some(newline) => !rest[newline..].contains(&b'/'),
                 }
             }
-            middle => run(middle, rest, Ask::End),
+            middle => holds(rest, &self.needle) && run(middle, rest, Ask::End),
         }
     }
 
@@ -129,6 +134,22 @@ impl Sequence {
     pub(crate) fn may_match_below(&self, text: &[u8]) -> bool {
         run(&self.items, text, Ask::Alive)
     }
+}
+
+fn literal(item: &Item) -> Option<char> {
+    match item {
+        Item::One(Set::Rune(rune)) => char::from_u32(*rune),
+        _ => None,
+    }
+}
+
+fn literals(items: &[Item]) -> impl Iterator<Item = String> + '_ {
+    let runs = items.split(|item| literal(item).is_none());
+    runs.map(|run| run.iter().filter_map(literal).collect())
+}
+
+fn holds(text: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || text.windows(needle.len()).any(|window| window == needle)
 }
 
 fn run(items: &[Item], text: &[u8], ask: Ask) -> bool {
@@ -144,10 +165,12 @@ trait Positions: Clone {
     fn empty(size: usize) -> Self;
     fn insert(&mut self, position: usize);
     fn contains(&self, position: usize) -> bool;
-    fn is_empty(&self) -> bool;
+    /// The first position in the set from `start` on.
+    fn next(&self, start: usize) -> Option<usize>;
     fn clear(&mut self);
 }
 
+/// Positions below 64: all patterns but the longest.
 #[derive(Clone)]
 struct Word(u64);
 
@@ -161,14 +184,16 @@ impl Positions for Word {
     fn contains(&self, position: usize) -> bool {
         self.0 >> position & 1 == 1
     }
-    fn is_empty(&self) -> bool {
-        self.0 == 0
+    fn next(&self, start: usize) -> Option<usize> {
+        let later = if start < 64 { self.0 >> start << start } else { 0 };
+        (later != 0).then(|| later.trailing_zeros() as usize)
     }
     fn clear(&mut self) {
         self.0 = 0;
     }
 }
 
+/// Any positions.
 #[derive(Clone)]
 struct Words(Vec<bool>);
 
@@ -182,8 +207,8 @@ impl Positions for Words {
     fn contains(&self, position: usize) -> bool {
         self.0[position]
     }
-    fn is_empty(&self) -> bool {
-        !self.0.contains(&true)
+    fn next(&self, start: usize) -> Option<usize> {
+        self.0.iter().skip(start).position(|&set| set).map(|ahead| start + ahead)
     }
     fn clear(&mut self) {
         self.0.fill(false);
@@ -199,12 +224,14 @@ fn run_in<P: Positions>(items: &[Item], mut text: &[u8], ask: Ask) -> bool {
         let (rune, width) = decode(text);
         text = &text[width..];
         next.clear();
-        for (position, item) in items.iter().enumerate() {
-            if now.contains(position) {
+        let mut at = now.next(0);
+        while let Some(position) = at {
+            if let Some(item) = items.get(position) {
                 step(item, position, rune, &mut next);
             }
+            at = now.next(position + 1);
         }
-        if next.is_empty() {
+        if next.next(0).is_none() {
             return false;
         }
         skip(items, &mut next);
@@ -213,7 +240,7 @@ fn run_in<P: Positions>(items: &[Item], mut text: &[u8], ask: Ask) -> bool {
     match ask {
         Ask::End => now.contains(items.len()),
         // Every item accepts something, so each position but the last can still reach the end.
-        Ask::Alive => (0..items.len()).any(|position| now.contains(position)),
+        Ask::Alive => now.next(0).is_some_and(|first| first < items.len()),
     }
 }
 
@@ -237,17 +264,16 @@ fn step<P: Positions>(item: &Item, position: usize, rune: u32, next: &mut P) {
 
 /// Adds the positions reachable without text. One pass suffices: they all lie ahead.
 fn skip<P: Positions>(items: &[Item], positions: &mut P) {
-    for (position, item) in items.iter().enumerate() {
-        if !positions.contains(position) {
-            continue;
-        }
-        match item {
-            Item::Star(_) | Item::Anything => positions.insert(position + 1),
-            Item::Maybe => {
+    let mut at = positions.next(0);
+    while let Some(position) = at {
+        match items.get(position) {
+            Some(Item::Star(_) | Item::Anything) => positions.insert(position + 1),
+            Some(Item::Maybe) => {
                 positions.insert(position + 1);
                 positions.insert(position + 2);
             }
-            Item::One(_) | Item::Directories => {}
+            Some(Item::One(_) | Item::Directories) | None => {}
         }
+        at = positions.next(position + 1);
     }
 }
