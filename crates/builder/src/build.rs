@@ -132,15 +132,17 @@ async fn or_stopped<T>(
     stop: &StopHandle,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let stopped = async {
-        while !stop.is_stopped() {
-            tokio::time::sleep(STOP_POLL).await;
-        }
-    };
     tokio::select! {
         biased;
-        () = stopped => Err(Error::Stopped),
+        () = stopped(stop) => Err(Error::Stopped),
         done = work => done,
+    }
+}
+
+/// Waits until the build is asked to stop.
+pub(crate) async fn stopped(stop: &StopHandle) {
+    while !stop.is_stopped() {
+        tokio::time::sleep(STOP_POLL).await;
     }
 }
 

@@ -199,6 +199,15 @@ pub enum StepError {
     /// What ADD fetches.
     #[error(transparent)]
     Fetch(#[from] context::Error),
+    /// `--checksum`.
+    #[error("`--checksum` is no checksum")]
+    Checksum(#[source] context::ChecksumFault),
+    /// A client for downloads cannot be made.
+    #[error("cannot set up the download")]
+    Http(#[source] transport::Error),
+    /// The build was asked to stop.
+    #[error("the build was stopped")]
+    Stopped,
     /// A base image whose files the step needs.
     #[error("cannot get the files of `{name}`")]
     Base {

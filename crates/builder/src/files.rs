@@ -132,9 +132,10 @@ impl<'a> Executor<'a> {
                     fetched.push((root, path));
                 }
                 AddSource::Git(git) => {
-                    let root = place()?;
-                    let path = self.check_out(git, &root)?;
-                    fetched.push((root, path));
+                    // The directory itself is made by the checkout; the one around it here.
+                    self.side_root(FETCHED)?;
+                    let root = self.check_out(git, &format!("{FETCHED}/{index}"))?;
+                    fetched.push((root, RootPath::root()));
                 }
             }
         }

@@ -1,23 +1,57 @@
 //! What ADD fetches: files from the web, and git repositories.
 
+use context::{Checksum, Download, GitSource};
 use plan::{GitRef, RemoteFile};
 use rootfs::{RootDir, RootPath};
 
 use crate::error::StepError;
 use crate::stage::Executor;
 
+/// The largest file that ADD downloads.
+const LARGEST: u64 = 64 << 30;
+
 impl Executor<'_> {
     /// Downloads a file into an empty directory; returns its place there.
     pub(crate) fn download(
         &self,
-        _file: &RemoteFile,
-        _into: &RootDir,
+        file: &RemoteFile,
+        into: &RootDir,
     ) -> Result<RootPath, StepError> {
-        Err(StepError::NotImplemented("ADD of a URL"))
+        let checksum = file.checksum.as_ref().map(|digest| Checksum::parse(digest.as_str()));
+        let download = Download {
+            url: file.url.clone(),
+            checksum: checksum.transpose().map_err(StepError::Checksum)?,
+            limit: LARGEST,
+            retry: self.request.pull.retry,
+        };
+        let path = RootPath::root().join(&file.file_name)?;
+        let http = transport::Http::new(&self.request.pull.http).map_err(StepError::Http)?;
+        let work = context::download(&http, &download, into, &path);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = crate::build::stopped(self.stop) => Err(StepError::Stopped),
+                done = work => Ok(done?),
+            }
+        })?;
+        Ok(path)
     }
 
-    /// Checks a repository out into an empty directory; returns the place of its files there.
-    pub(crate) fn check_out(&self, _git: &GitRef, _into: &RootDir) -> Result<RootPath, StepError> {
-        Err(StepError::NotImplemented("ADD of a git repository"))
+    /// Checks a repository out into a directory that is not there yet; returns its files.
+    pub(crate) fn check_out(&self, git: &GitRef, name: &str) -> Result<RootDir, StepError> {
+        if git.mtime == Some(plan::gitref::CheckoutTime::Commit) {
+            return Err(StepError::NotImplemented("`mtime=commit` of a git source"));
+        }
+        let source = GitSource {
+            remote: git.remote.clone(),
+            reference: git.reference.clone(),
+            subdir: git.subdir.clone(),
+            checksum: git.checksum.clone(),
+            keep_git_dir: git.keep_git_dir.unwrap_or(false),
+            skip_submodules: git.submodules == Some(false),
+        };
+        let directory = self.workspace.path().join(name);
+        let cloned = context::clone_git(&source, &self.request.pull.http, &directory, self.stop)?;
+        Ok(cloned.root)
     }
 }
