@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod content;
 mod manifest;
 mod options;
 mod publish;

@@ -4,25 +4,19 @@
 //! chunk: after it the registry is asked how far it got. What a registry misreports is found out by
 //! its own check of the digest at the end, and then the upload starts anew.
 
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
-
-use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use oci::{Descriptor, Digest, Reference};
-use transport::{Backoff, Body, Pieces, Request, Response, Retryable, printable};
+use transport::{Backoff, Request, Response, Retryable, printable};
 use url::Url;
 
 use crate::client::{Client, head, upload_url};
+use crate::content::Content;
 use crate::endpoint::{Endpoint, Scopes, accept, push_scope};
 use crate::error::Cause;
 use crate::progress::{Progress, Transfer};
-use crate::pull::Place;
 use crate::source::{BlobOrigin, BlobSource};
 use crate::{Error, Result};
 
-/// How much of a file is read at once.
-const PIECE: usize = 256 << 10;
 /// No registry may make us use smaller chunks.
 const SMALLEST_CHUNK: u64 = 64 << 10;
 /// No registry may make us use larger chunks.
@@ -113,67 +107,6 @@ impl Client {
             BlobOrigin::Registry(from) => Content::Place(self.place(&from, &descriptor.digest)?),
         })
     }
-}
-
-/// What is to be sent, readable from any position.
-#[derive(Clone)]
-enum Content {
-    File(Arc<std::fs::File>),
-    Bytes(Bytes),
-    Place(Place),
-}
-
-impl Content {
-    fn body(&self, start: u64, length: u64) -> Body {
-        if length == 0 {
-            return Body::Empty;
-        }
-        let content = self.clone();
-        Body::Stream { length, open: Arc::new(move || content.pieces(start, length)) }
-    }
-
-    fn pieces(&self, start: u64, length: u64) -> Pieces {
-        let end = start + length;
-        match self {
-            Self::File(file) => {
-                let file = Arc::clone(file);
-                Box::pin(futures_util::stream::try_unfold(start, move |at| {
-                    read(Arc::clone(&file), at, end)
-                }))
-            }
-            Self::Bytes(bytes) => {
-                let whole = bytes.len() as u64;
-                // Both fit: they are at most the length of what is in memory.
-                let part = bytes.slice(start.min(whole) as usize..end.min(whole) as usize);
-                let pieces: Vec<std::io::Result<Bytes>> = (0..part.len())
-                    .step_by(PIECE)
-                    .map(|at| Ok(part.slice(at..(at + PIECE).min(part.len()))))
-                    .collect();
-                Box::pin(futures_util::stream::iter(pieces))
-            }
-            Self::Place(place) => place.pieces(start, length),
-        }
-    }
-}
-
-/// One piece of a file, on a thread that may block.
-async fn read(
-    file: Arc<std::fs::File>,
-    at: u64,
-    end: u64,
-) -> std::io::Result<Option<(Bytes, u64)>> {
-    if at >= end {
-        return Ok(None);
-    }
-    let reading = tokio::task::spawn_blocking(move || {
-        let length = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-        let mut piece = vec![0; length];
-        file.read_exact_at(&mut piece, at)?;
-        Ok::<_, std::io::Error>(Bytes::from(piece))
-    });
-    let piece = reading.await.map_err(std::io::Error::other)??;
-    let next = at + piece.len() as u64;
-    Ok(Some((piece, next)))
 }
 
 /// What came of asking for a mount.

@@ -7,6 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
+/// The authority that signed the certificate of [`Registry::start_tls`], PEM.
+pub const AUTHORITY: &[u8] = include_bytes!("../certificates/ca.pem");
+/// That certificate and its key, PEM.
+const SERVER: &[u8] = include_bytes!("../certificates/server.pem");
+const SERVER_KEY: &[u8] = include_bytes!("../certificates/server.key");
+
 /// A running registry; it and its storage are gone when this is dropped.
 #[derive(Debug)]
 pub struct Registry {
@@ -22,11 +28,22 @@ impl Registry {
     /// # Errors
     /// Where the program cannot be started or does not answer, with what it wrote.
     pub fn start() -> Result<Self, String> {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("kaniko-registry-{}-{number}", std::process::id());
-        Self::start_in(&std::env::temp_dir().join(name))
+        Self::start_in(&fresh_directory())
+    }
+
+    /// The same over TLS, with a certificate that [`AUTHORITY`] signed.
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn start_tls() -> Result<Self, String> {
+        let directory = fresh_directory();
+        make_directory(&directory)?;
+        let (certificate, key) = (directory.join("server.pem"), directory.join("server.key"));
+        std::fs::write(&certificate, SERVER).map_err(|error| error.to_string())?;
+        std::fs::write(&key, SERVER_KEY).map_err(|error| error.to_string())?;
+        let tls =
+            format!(", tls: {{ certificate: {}, key: {} }}", certificate.display(), key.display());
+        Self::start_with(&directory, &tls)
     }
 
     /// Starts a registry with its storage in `directory`, which is made and removed.
@@ -34,15 +51,20 @@ impl Registry {
     /// # Errors
     /// Where the program cannot be started or does not answer, with what it wrote.
     pub fn start_in(directory: &Path) -> Result<Self, String> {
-        std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;
-        Self::try_start(directory).inspect_err(|_| {
+        Self::start_with(directory, "")
+    }
+
+    /// With more settings of its http part.
+    fn start_with(directory: &Path, http: &str) -> Result<Self, String> {
+        make_directory(directory)?;
+        Self::try_start(directory, http).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(directory);
         })
     }
 
-    fn try_start(directory: &Path) -> Result<Self, String> {
+    fn try_start(directory: &Path, http: &str) -> Result<Self, String> {
         let file = directory.join("config.yml");
-        std::fs::write(&file, configuration(directory)).map_err(|e| e.to_string())?;
+        std::fs::write(&file, configuration(directory, http)).map_err(|e| e.to_string())?;
         let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&file)
@@ -110,6 +132,18 @@ impl Drop for Registry {
     }
 }
 
+/// A directory's name that no other registry of this program has.
+fn fresh_directory() -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("kaniko-registry-{}-{number}", std::process::id()))
+}
+
+fn make_directory(directory: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(directory).map_err(|error| error.to_string())
+}
+
 /// The access log (Apache's combined format) comes on stdout.
 fn collect_requests(child: &mut Child, requests: &Arc<Mutex<Vec<String>>>) {
     let stdout = child.stdout.take().expect("because stdout is piped");
@@ -150,11 +184,11 @@ fn watch_log(child: &mut Child) -> (Arc<Mutex<Vec<String>>>, mpsc::Receiver<Sock
     (kept, ready)
 }
 
-fn configuration(directory: &Path) -> String {
+fn configuration(directory: &Path, http: &str) -> String {
     format!(
         "version: 0.1\nlog: {{ level: info }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\n  \
          delete: {{ enabled: true }}\n  maintenance: {{ uploadpurging: {{ enabled: false }} }}\n\
-         http: {{ addr: \"127.0.0.1:0\", secret: test }}\n",
+         http: {{ addr: \"127.0.0.1:0\", secret: test{http} }}\n",
         directory.join("storage").display()
     )
 }

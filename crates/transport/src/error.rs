@@ -115,10 +115,13 @@ fn is_certificate(error: &reqwest::Error) -> bool {
         if this.is::<rustls::Error>() {
             return true;
         }
-        // io::Error hides what it wraps from `source`.
-        let inner = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
+        // io::Error hides what it wraps from `source`, and may wrap another one.
+        let mut wrapped = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        while let Some(inner) = wrapped {
+            if inner.is::<rustls::Error>() {
+                return true;
+            }
+            wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         }
         cause = this.source();
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Mutex;
 
-use crate::support::{Blobs, chain, client, image, reference, silent};
+use crate::support::{Blobs, chain, client, client_with, image, reference, silent};
 use oci::{Digest, Platform};
 use registry::{Client, Transfer};
-use testkit::registry::Registry;
+use testkit::registry::{AUTHORITY, Registry};
 
 fn start() -> Registry {
     Registry::start().expect("because docker-registry is installed")
@@ -134,4 +134,42 @@ async fn a_registry_that_is_not_there_is_named() {
         text.starts_with(&format!("cannot resolve image `{name}`: cannot connect to `https://"))
     );
     assert!(text.ends_with("Connection refused (os error 111)"), "{text}");
+}
+
+#[tokio::test]
+async fn certificates_are_verified_against_the_registry_s_own_authority() {
+    let registry = Registry::start_tls().expect("because docker-registry is installed");
+    let host = registry.host();
+    let name = reference(&host, "secure:1");
+    let (image, blobs) = image(1000);
+    let trusting = client_with(|options| {
+        options.certificates.insert(host.clone(), AUTHORITY.to_vec());
+    });
+    trusting.push_image(&name, &image, &blobs, &silent).await.expect("because it is trusted");
+    let blind = client_with(|options| {
+        options.skip_tls_verify_registries.insert(host.clone());
+    });
+    let platform = Platform::new("linux", "amd64");
+    blind.resolve(&name, &platform).await.expect("because nothing is verified");
+
+    // No other registry's authority counts, and asking again would not help.
+    let other = client_with(|options| {
+        options.certificates.insert("other.example".to_owned(), AUTHORITY.to_vec());
+    });
+    let error = other.resolve(&name, &platform).await.expect_err("because it is not trusted");
+    let text = chain(&error);
+    assert!(text.contains("invalid peer certificate: UnknownIssuer"), "{text}");
+    assert!(!error.is_transient(), "{text}");
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_certificate_is_named() {
+    let client = client_with(|options| {
+        options.certificates.insert("reg.example".to_owned(), b"no PEM".to_vec());
+    });
+    let name = reference("reg.example", "x:1");
+    let error = client.check_push(&name).await.expect_err("because it is no certificate");
+    let expected = "cannot push to `reg.example/x`: cannot set up http with the certificate \
+                    `reg.example`, which holds no PEM certificate";
+    assert_eq!(chain(&error), expected);
 }
