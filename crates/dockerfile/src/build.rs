@@ -196,24 +196,21 @@ fn transfer(node: &mut Node, name: &'static str, flags: &Flags) -> Built<Transfe
         return fail(Kind::HeredocDestination(name));
     }
     let mut sources = Vec::new();
-    let mut heredocs: Vec<Heredoc> = Vec::new();
+    let mut begun: Vec<Heredoc> = Vec::new();
     for word in words {
         match heredoc(&word).filter(|_| !node.json) {
-            Some(found) => {
-                // Of several bodies of one name the last counts for all, as in BuildKit.
-                let body = node.heredocs.iter().rfind(|body| body.name == found.name);
-                let content = body.map_or_else(String::new, |body| body.content.clone());
-                heredocs.push(Heredoc { content, ..found });
-            }
+            Some(found) => begun.push(found),
             None => sources.push(word),
         }
     }
-    if !same_names(&heredocs, &node.heredocs) {
+    // BuildKit finds bodies by name, so that of two of one name both get the second body. They
+    // are written to the same file one after the other, and the second remains either way.
+    if !same_names(&begun, &node.heredocs) {
         return fail(Kind::SplitHeredoc(name));
     }
     Ok(Transfer {
         sources,
-        heredocs,
+        heredocs: take(&mut node.heredocs),
         dest,
         chown: flags.not_empty("chown"),
         chmod: flags.not_empty("chmod"),
