@@ -63,9 +63,17 @@ async fn one(
     Ok(PulledBase { name: String::new(), repository: resolved.reference, image })
 }
 
+/// What came of putting layers into a root.
+#[derive(Debug, Default)]
+pub(crate) struct Unpacked {
+    /// What could not be carried over, for people.
+    pub warnings: Vec<String>,
+    /// How many bytes the layers have.
+    pub bytes: u64,
+}
+
 /// How layers are put into a root.
 pub(crate) struct Unpacking<'a> {
-    pub client: &'a Client,
     pub blobs: &'a Blobs,
     pub runtime: &'a tokio::runtime::Handle,
     pub owners: layer::Owners,
@@ -79,16 +87,16 @@ impl Unpacking<'_> {
         base: &PulledBase,
         root: &RootDir,
         protected: &Protected,
-    ) -> Result<Vec<String>, BaseError> {
+    ) -> Result<Unpacked, BaseError> {
         let gate = Arc::new(tokio::sync::Semaphore::new(PARALLEL_LAYERS));
         let mut coming = Vec::new();
         for LayerRef { descriptor, .. } in base.image.layers() {
-            let (client, blobs) = (self.client.clone(), self.blobs.clone());
+            let blobs = self.blobs.clone();
             let (repository, descriptor) = (base.repository.clone(), descriptor.clone());
             let gate = Arc::clone(&gate);
             coming.push(self.runtime.spawn(async move {
                 let _turn = gate.acquire_owned().await;
-                blobs.fetch(&client, &repository, &descriptor).await
+                blobs.fetch(&repository, &descriptor).await
             }));
         }
         let coming = Coming(coming);
@@ -101,24 +109,26 @@ impl Unpacking<'_> {
         mut coming: Coming,
         root: &RootDir,
         protected: &Protected,
-    ) -> Result<Vec<String>, BaseError> {
-        let mut warnings = Vec::new();
+    ) -> Result<Unpacked, BaseError> {
+        let mut unpacked = Unpacked::default();
         for (layer, fetched) in layers.iter().zip(&mut coming.0) {
             self.runtime
                 .block_on(fetched)
                 .map_err(|_| BaseError::Workspace(Box::new(Error::Worker)))??;
-            warnings.extend(self.layer(layer, root, protected)?);
+            let applied = self.layer(layer, root, protected)?;
+            unpacked.warnings.extend(applied.warnings);
+            unpacked.bytes = unpacked.bytes.saturating_add(applied.uncompressed_size);
         }
-        Ok(warnings)
+        Ok(unpacked)
     }
 
     /// Applies one layer that is in the store.
-    pub(crate) fn layer(
+    fn layer(
         &self,
         layer: &LayerRef,
         root: &RootDir,
         protected: &Protected,
-    ) -> Result<Vec<String>, BaseError> {
+    ) -> Result<layer::Applied, BaseError> {
         let blob = self.blobs.store().open_blob(&layer.descriptor.digest)?;
         let options = layer::ApplyOptions {
             owners: self.owners,
@@ -127,10 +137,10 @@ impl Unpacking<'_> {
             ..layer::ApplyOptions::default()
         };
         let stop = || self.stop.is_stopped();
-        let applied = layer::apply(root, blob, &options, &stop).map_err(|source| {
-            BaseError::Unpack { digest: layer.descriptor.digest.to_string(), source }
-        })?;
-        Ok(applied.warnings)
+        layer::apply(root, blob, &options, &stop).map_err(|source| BaseError::Unpack {
+            digest: layer.descriptor.digest.to_string(),
+            source,
+        })
     }
 }
 

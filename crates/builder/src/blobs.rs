@@ -1,9 +1,10 @@
 //! Blobs of one build: where each can be pulled from, and how it comes into the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Mutex};
 
+use cache::Fetcher;
 use oci::{Descriptor, Digest, Reference};
 use registry::{BlobOrigin, BlobSource, Client};
 use store::BlobStore;
@@ -13,17 +14,18 @@ use crate::error::BaseError;
 /// The store, and the repositories that the base images' layers come from.
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
-    store: BlobStore,
+    fetcher: Fetcher,
     known: Arc<Mutex<BTreeMap<Digest, BTreeSet<Reference>>>>,
 }
 
 impl Blobs {
-    pub(crate) fn new(store: BlobStore) -> Blobs {
-        Blobs { store, known: Arc::default() }
+    /// Blobs of this store; what is not there comes through this client.
+    pub(crate) fn new(client: Client, store: BlobStore) -> Blobs {
+        Blobs { fetcher: Fetcher::new(client, store), known: Arc::default() }
     }
 
     pub(crate) fn store(&self) -> &BlobStore {
-        &self.store
+        self.fetcher.blobs()
     }
 
     /// Notes that a repository holds a blob.
@@ -41,35 +43,18 @@ impl Blobs {
     /// and size are verified.
     pub(crate) async fn fetch(
         &self,
-        client: &Client,
         repository: &Reference,
         descriptor: &Descriptor,
     ) -> Result<(), BaseError> {
-        if self.store.contains(&descriptor.digest) {
-            return Ok(());
-        }
-        let mut stream = client.pull_blob(repository, descriptor).await?;
-        let mut writer = self.store.writer()?;
-        while let Some(piece) = stream.chunk().await? {
-            // A write of a few KiB into the page cache; not worth a thread of its own.
-            writer.write_all(&piece).map_err(|source| store::Error::Io {
-                action: "write a blob below",
-                path: self.store.root().to_owned(),
-                source,
-            })?;
-        }
-        let (digest, size) = (descriptor.digest.clone(), descriptor.size);
-        tokio::task::spawn_blocking(move || writer.commit(&digest, size))
-            .await
-            .map_err(|_| BaseError::Workspace(Box::new(crate::Error::Worker)))??;
-        Ok(())
+        let fetched = self.fetcher.fetch(repository, descriptor, None, &registry::Silent).await;
+        fetched.map_err(|error| BaseError::Fetch(Box::new(error)))
     }
 }
 
 impl BlobSource for Blobs {
     fn locate(&self, descriptor: &Descriptor) -> io::Result<BlobOrigin> {
-        if self.store.contains(&descriptor.digest) {
-            let file = self.store.open_blob(&descriptor.digest).map_err(io::Error::other)?;
+        if self.store().contains(&descriptor.digest) {
+            let file = self.store().open_blob(&descriptor.digest).map_err(io::Error::other)?;
             return Ok(BlobOrigin::File(Arc::new(file)));
         }
         match self.repositories(&descriptor.digest).into_iter().next() {

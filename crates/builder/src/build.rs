@@ -65,7 +65,7 @@ pub async fn build(
     let pull =
         Client::new(request.pull.clone()).map_err(|source| Error::Client(Box::new(source)))?;
     let push = push_client(&request)?;
-    let blobs = Blobs::new(workspace.store().clone());
+    let blobs = Blobs::new(pull.clone(), workspace.store().clone());
     let (stopped, checked, prepared) = (
         &stop,
         check_push(&request, push.as_ref()),
@@ -78,7 +78,7 @@ pub async fn build(
             blobs.note(&layer.descriptor.digest, &base.repository);
         }
     }
-    let stages = Stages { request, prepared, context, isolation, workspace, blobs, client: pull };
+    let stages = Stages { request, prepared, context, isolation, workspace, blobs };
     let runtime = tokio::runtime::Handle::current();
     let (told, halt) = (Arc::clone(&observer), stop.clone());
     let (image, rest) =
@@ -87,8 +87,7 @@ pub async fn build(
             .map_err(|_| Error::Worker)??;
     observer.observe(&Event::ImageFinished { digest: image.digest().to_string() });
     let outputs = &rest.request.outputs;
-    let published =
-        publish::publish(&image, outputs, push.as_ref(), &rest.client, &rest.blobs, &observer);
+    let published = publish::publish(&image, outputs, push.as_ref(), &rest.blobs, &observer);
     or_stopped(&stop, published).await?;
     Ok(BuildOutcome { image, took: started.elapsed() })
 }
@@ -157,14 +156,12 @@ struct Stages {
     isolation: Isolation,
     workspace: Workspace,
     blobs: Blobs,
-    client: Client,
 }
 
 /// What of it the outputs still need. The workspace lives until they are done.
 struct Rest {
     request: BuildRequest,
     blobs: Blobs,
-    client: Client,
     _workspace: Workspace,
 }
 
@@ -177,8 +174,8 @@ impl Stages {
     ) -> Result<(Image, Rest), Error> {
         let Prepared { plan, bases } = &self.prepared;
         let image = self.image(plan, bases, runtime, observer, stop)?;
-        let Stages { request, blobs, client, workspace, .. } = self;
-        Ok((image, Rest { request, blobs, client, _workspace: workspace }))
+        let Stages { request, blobs, workspace, .. } = self;
+        Ok((image, Rest { request, blobs, _workspace: workspace }))
     }
 
     fn image(
@@ -197,7 +194,6 @@ impl Stages {
             &self.isolation,
             &self.workspace,
             &self.blobs,
-            &self.client,
             runtime,
             observer,
             stop,

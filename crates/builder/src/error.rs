@@ -141,6 +141,9 @@ pub enum BaseError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// A layer on its way into the store.
+    #[error(transparent)]
+    Fetch(Box<cache::Error>),
     /// Its documents.
     #[error(transparent)]
     Document(#[from] oci::Error),
@@ -215,7 +218,7 @@ pub enum StepError {
         name: String,
         /// Why.
         #[source]
-        source: BaseError,
+        source: Box<BaseError>,
     },
     /// The working directory.
     #[error("cannot make the working directory `{path}`")]

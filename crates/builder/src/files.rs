@@ -183,11 +183,11 @@ impl<'a> Executor<'a> {
         }
         let base = self.bases.get(id).ok_or(StepError::NotImplemented("a missing image"))?;
         let tree = self.side_root(&format!("images/{}", self.image_trees.len()))?;
-        let warnings = self
-            .unpacking()
-            .image(base, &tree, &Protected::none())
-            .map_err(|source| StepError::Base { name: base.name.clone(), source })?;
-        self.warn_all(warnings);
+        let unpacked =
+            self.unpacking().image(base, &tree, &Protected::none()).map_err(|source| {
+                StepError::Base { name: base.name.clone(), source: Box::new(source) }
+            })?;
+        self.warn_all(unpacked.warnings);
         self.image_trees.insert(id.clone(), tree.clone());
         Ok(tree)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plan::RunOp;
 use rootfs::{Account, RootDir, RootPath};
 use run::{ActiveRoot, Exit, Identity, Invocation, Script, Stream};
-use snapshot::{Contents, ScanOptions};
+use snapshot::ScanOptions;
 
 use crate::error::StepError;
 use crate::event::Event;
@@ -30,7 +30,7 @@ impl<'a> Executor<'a> {
         let options = ScanOptions {
             threads: self.request.threads,
             protected: &root.protected,
-            contents: Contents::Recent,
+            contents: self.contents(current.stage.id),
         };
         let before = match current.baseline.take() {
             Some(baseline) => baseline,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use oci::{Image, ImageFormat};
+use oci::{Image, ImageFormat, Reference};
 use registry::Client;
 use store::{DockerArchive, OciLayout, write_output};
 
@@ -34,12 +34,11 @@ pub(crate) async fn publish(
     image: &Image,
     outputs: &Outputs,
     push: Option<&Client>,
-    pull: &Client,
     blobs: &Blobs,
     observer: &Arc<dyn Observer>,
 ) -> Result<(), Error> {
     if outputs.tar_path.is_some() || outputs.oci_layout_path.is_some() {
-        fetch_all(image, pull, blobs).await?;
+        fetch_all(image, blobs).await?;
         let (image, outputs, blobs, observer) =
             (image.clone(), outputs.clone(), blobs.clone(), Arc::clone(observer));
         tokio::task::spawn_blocking(move || files(&image, &outputs, &blobs, &observer))
@@ -49,6 +48,7 @@ pub(crate) async fn publish(
     if let Some(client) = push {
         for destination in &outputs.destinations {
             let started = Instant::now();
+            fetch_for(destination, image, client, blobs).await?;
             let digest = client
                 .push_image(destination, image, blobs, &registry::Silent)
                 .await
@@ -67,14 +67,40 @@ pub(crate) async fn publish(
 }
 
 /// Files hold every layer, so those of the base that no step needed are fetched now.
-async fn fetch_all(image: &Image, client: &Client, blobs: &Blobs) -> Result<(), Error> {
+async fn fetch_all(image: &Image, blobs: &Blobs) -> Result<(), Error> {
     for layer in image.layers() {
         let descriptor = &layer.descriptor;
         let Some(repository) = registry::BlobSource::known_in(blobs, descriptor).into_iter().next()
         else {
             continue;
         };
-        blobs.fetch(client, &repository, descriptor).await.map_err(|source| Error::BaseLayer {
+        blobs.fetch(&repository, descriptor).await.map_err(|source| Error::BaseLayer {
+            digest: descriptor.digest.to_string(),
+            source: Box::new(source),
+        })?;
+    }
+    Ok(())
+}
+
+/// Base layers that a destination has, or can take from its own registry, are not fetched; the
+/// others come through the client that may pull them, which the one that pushes may not.
+async fn fetch_for(
+    destination: &Reference,
+    image: &Image,
+    push: &Client,
+    blobs: &Blobs,
+) -> Result<(), Error> {
+    for layer in image.layers() {
+        let descriptor = &layer.descriptor;
+        let known = registry::BlobSource::known_in(blobs, descriptor);
+        let here = blobs.store().contains(&descriptor.digest)
+            || known.iter().any(|known| known.registry() == destination.registry());
+        let Some(repository) = known.first().filter(|_| !here) else { continue };
+        // An error here is met again, and told, by the push itself.
+        if push.has_blob(destination, &descriptor.digest).await.unwrap_or(false) {
+            continue;
+        }
+        blobs.fetch(repository, descriptor).await.map_err(|source| Error::BaseLayer {
             digest: descriptor.digest.to_string(),
             source: Box::new(source),
         })?;

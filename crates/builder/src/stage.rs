@@ -14,7 +14,7 @@ use plan::{
 };
 use rootfs::RootDir;
 use run::{ActiveRoot, Isolation, Parent, StageRoots};
-use snapshot::Baseline;
+use snapshot::{Baseline, Contents};
 use sys::StopHandle;
 
 use crate::bases::{Bases, Unpacking};
@@ -33,15 +33,14 @@ pub(crate) struct Executor<'a> {
     pub isolation: &'a Isolation,
     pub workspace: &'a Workspace,
     pub blobs: &'a Blobs,
-    pub client: &'a registry::Client,
     pub runtime: &'a tokio::runtime::Handle,
     pub observer: &'a Arc<dyn Observer>,
     pub stop: &'a StopHandle,
     pub roots: StageRoots,
     /// Finished stages.
     drafts: BTreeMap<StageId, ImageDraft>,
-    /// Stages that have a root.
-    materialised: BTreeMap<StageId, ()>,
+    /// Stages that have a root, and how many bytes their base's layers have.
+    materialised: BTreeMap<StageId, u64>,
     /// How many steps and stages still read each stage.
     readers: BTreeMap<StageId, usize>,
     /// Trees of images that `COPY --from` names.
@@ -76,7 +75,6 @@ impl<'a> Executor<'a> {
         isolation: &'a Isolation,
         workspace: &'a Workspace,
         blobs: &'a Blobs,
-        client: &'a registry::Client,
         runtime: &'a tokio::runtime::Handle,
         observer: &'a Arc<dyn Observer>,
         stop: &'a StopHandle,
@@ -90,7 +88,6 @@ impl<'a> Executor<'a> {
             isolation,
             workspace,
             blobs,
-            client,
             runtime,
             observer,
             stop,
@@ -233,12 +230,14 @@ impl<'a> Executor<'a> {
         if self.materialised.contains_key(&stage.id) {
             return self.roots.activate(stage.id.0).map_err(StepError::Stages);
         }
+        let mut bytes = 0;
         if let StageBase::Stage(parent) = stage.base {
             let parent_plan = self.plan.stage(parent);
             let parent_plan = parent_plan.ok_or(StepError::NotImplemented("a missing stage"))?;
             if !self.materialised.contains_key(&parent) {
                 self.materialise(parent_plan)?;
             }
+            bytes = self.materialised.get(&parent).copied().unwrap_or(0);
             let last_reader = self.readers.get(&parent).copied().unwrap_or(0) <= 1;
             let fate = match last_reader && parent != self.plan.target {
                 true => Parent::Finished,
@@ -250,27 +249,39 @@ impl<'a> Executor<'a> {
             }
         }
         let root = self.roots.activate(stage.id.0).map_err(StepError::Stages)?;
-        self.materialised.insert(stage.id, ());
+        self.materialised.insert(stage.id, bytes);
         if let StageBase::Image(id) = &stage.base {
-            self.unpack_base(id, &root)?;
+            let unpacked = self.unpack_base(id, &root)?;
+            self.materialised.insert(stage.id, unpacked);
         }
         Ok(root)
     }
 
-    fn unpack_base(&self, id: &plan::BaseImageId, root: &ActiveRoot) -> Result<(), StepError> {
+    /// Puts the files of an image into a root; returns how many bytes its layers have.
+    fn unpack_base(&self, id: &plan::BaseImageId, root: &ActiveRoot) -> Result<u64, StepError> {
         let base = self.bases.get(id).ok_or(StepError::NotImplemented("a missing base image"))?;
         let started = Instant::now();
-        let warnings = self
-            .unpacking()
-            .image(base, &root.dir, &root.protected)
-            .map_err(|source| StepError::Base { name: base.name.clone(), source })?;
-        self.warn_all(warnings);
+        let unpacked =
+            self.unpacking().image(base, &root.dir, &root.protected).map_err(|source| {
+                StepError::Base { name: base.name.clone(), source: Box::new(source) }
+            })?;
+        self.warn_all(unpacked.warnings);
         self.observer.observe(&Event::BaseUnpacked {
             name: base.name.clone(),
             layers: base.image.layers().len(),
             took: started.elapsed(),
         });
-        Ok(())
+        Ok(unpacked.bytes)
+    }
+
+    /// How well a snapshot must know the files of a stage. A small base is read once, so that a
+    /// file of which only the ctime moved stays out of a layer; a large one would cost more time
+    /// than such a file costs space.
+    pub(crate) fn contents(&self, stage: StageId) -> Contents {
+        match self.materialised.get(&stage) {
+            Some(bytes) if *bytes <= READ_WHOLE => Contents::Known,
+            Some(_) | None => Contents::Recent,
+        }
     }
 
     pub(crate) fn unpacking(&self) -> Unpacking<'_> {
@@ -278,13 +289,7 @@ impl<'a> Executor<'a> {
             run::Owners::All | run::Owners::Below(_) => layer::Owners::Keep,
             run::Owners::One => layer::Owners::One(0, 0),
         };
-        Unpacking {
-            client: self.client,
-            blobs: self.blobs,
-            runtime: self.runtime,
-            owners,
-            stop: self.stop,
-        }
+        Unpacking { blobs: self.blobs, runtime: self.runtime, owners, stop: self.stop }
     }
 
     pub(crate) fn warn_all(&self, warnings: Vec<String>) {
@@ -312,6 +317,9 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 }
+
+/// Bases of up to this many bytes are read whole for the first snapshot: a tenth of a second.
+const READ_WHOLE: u64 = 256 << 20;
 
 /// The stages that a stage reads, once for every reader.
 fn stage_reads(stage: &StagePlan) -> Vec<StageId> {

@@ -1,6 +1,6 @@
 //! One walk of the tree: records what is there, and compares it with what was.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rootfs::{
@@ -31,14 +31,14 @@ pub(crate) fn run(
         root_before: before.root,
         before: Mutex::new(before.directories),
         after: Mutex::new(Baseline::default()),
-        found: Mutex::new(Found::default()),
+        found: Mutex::new(ChangeSet::new()),
     };
     let walk =
         WalkOptions { order: Order::Any, threads: options.threads, protected: options.protected };
     walk_directories(root, &RootPath::root(), &walk, &scan)?;
     let after = scan.after.into_inner().unwrap_or_else(PoisonError::into_inner);
     let found = scan.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((found.complete(&after)?, after))
+    Ok((found, after))
 }
 
 /// Whether the root's file system keeps its files in memory only: then a write through a mapping
@@ -48,37 +48,6 @@ fn is_in_memory(root: &RootDir) -> Result<bool, Error> {
     let found = rustix::fs::fstatfs(root)
         .map_err(|errno| Error::Read { path: RootPath::root(), source: errno.into() })?;
     Ok(IN_MEMORY.contains(&found.f_type))
-}
-
-/// The files that a set of names are links of.
-type Identity = ((u32, u32), u64);
-
-/// What was found so far.
-#[derive(Default)]
-struct Found {
-    changes: ChangeSet,
-    /// Of the upserts, those that are one of several names: file → its names and how many of them
-    /// are among the upserts.
-    linked: HashMap<Identity, (u32, u32)>,
-}
-
-impl Found {
-    /// Adds the names that did not change themselves but are links of a file that got a new name:
-    /// a layer can say that names are one file only of names that are in it.
-    fn complete(mut self, after: &Baseline) -> Result<ChangeSet, Error> {
-        self.linked.retain(|_, (names, among)| among < names);
-        let partly: HashSet<Identity> = self.linked.into_keys().collect();
-        if partly.is_empty() {
-            return Ok(self.changes);
-        }
-        for (path, table) in &after.directories {
-            let rows = table.iter().filter(|row| row.state.is_linked());
-            for row in rows.filter(|row| partly.contains(&row.state.identity())) {
-                self.changes.upsert(&path.join(row.name)?);
-            }
-        }
-        Ok(self.changes)
-    }
 }
 
 /// One walk in progress.
@@ -91,7 +60,7 @@ struct Scan<'a> {
     /// Taken out directory by directory, so that both baselines are never whole in memory.
     before: Mutex<HashMap<RootPath, Table>>,
     after: Mutex<Baseline>,
-    found: Mutex<Found>,
+    found: Mutex<ChangeSet>,
 }
 
 /// What is gathered of one directory: its names so far, and what it was.
@@ -136,26 +105,18 @@ impl VisitDirectories for Scan<'_> {
 
     fn close(&self, directory: &OpenDirectory, gathered: Gathered) -> Result<(), Error> {
         let Gathered { table, before } = gathered;
-        let mut comparison = Comparison {
-            scan: self,
-            directory,
-            table: table.sorted(),
-            changed: Vec::new(),
-            linked: Vec::new(),
-        };
+        let mut comparison =
+            Comparison { scan: self, directory, table: table.sorted(), changed: Vec::new() };
         comparison.own_attributes(&before)?;
         comparison.names(&before)?;
-        let Comparison { table, changed, linked, .. } = comparison;
+        let Comparison { table, changed, .. } = comparison;
         if self.compares {
             let mut found = lock(&self.found);
             for change in changed {
                 match change {
-                    Changed::Upserted(path) => found.changes.upsert(&path),
-                    Changed::Removed(path) => found.changes.remove(&path),
+                    Changed::Upserted(path) => found.upsert(&path),
+                    Changed::Removed(path) => found.remove(&path),
                 }
-            }
-            for (identity, names) in linked {
-                found.linked.entry(identity).or_insert((names, 0)).1 += 1;
             }
         }
         let mut after = lock(&self.after);
@@ -178,8 +139,6 @@ struct Comparison<'s, 'a> {
     directory: &'s OpenDirectory,
     table: Table,
     changed: Vec<Changed>,
-    /// Upserts that are one of several names.
-    linked: Vec<(Identity, u32)>,
 }
 
 impl Comparison<'_, '_> {
@@ -245,7 +204,7 @@ impl Comparison<'_, '_> {
         let hidden = was.is_some_and(|was| was.state.is_mounted());
         if state.is_dir() {
             if !hidden && was.is_none_or(|was| !was.state.same_in_layer(&state)) {
-                self.upserted(&name, &state)?;
+                self.upserted(&name)?;
             }
             return Ok(());
         }
@@ -254,8 +213,13 @@ impl Comparison<'_, '_> {
             verdict.same = Same::Yes(None);
         }
         let print = match (verdict.same, verdict.doubtful) {
-            (Same::No | Same::Yes(None), false) => None,
-            (Same::Yes(known), false) => known,
+            (Same::No | Same::Yes(None), false)
+                if self.scan.options.contents != Contents::Known =>
+            {
+                None
+            }
+            (Same::Yes(None), false) if hidden => None,
+            (Same::Yes(Some(known)), false) => Some(known),
             (_, _) => Some(self.fingerprint(&name)?),
         };
         if let Some(print) = print {
@@ -267,7 +231,7 @@ impl Comparison<'_, '_> {
             Same::IfContentIs(before) => print == Some(before),
         };
         if !same {
-            self.upserted(&name, &state)?;
+            self.upserted(&name)?;
         }
         Ok(())
     }
@@ -277,16 +241,13 @@ impl Comparison<'_, '_> {
         fingerprint(self.directory, name, &metadata)
     }
 
-    fn upserted(&mut self, name: &[u8], state: &FileState) -> Result<(), Error> {
+    fn upserted(&mut self, name: &[u8]) -> Result<(), Error> {
         if !self.scan.compares {
             return Ok(());
         }
         let path = self.directory.child(name)?;
         if name.starts_with(b".wh.") {
             return Err(Error::WhiteoutName { path });
-        }
-        if state.is_linked() {
-            self.linked.push((state.identity(), state.nlink));
         }
         self.changed.push(Changed::Upserted(path));
         Ok(())

@@ -19,7 +19,9 @@
 //!
 //! # What counts as changed
 //! What a layer can hold: kind, mode, owner, modification time, size, content, link target, device
-//! number, extended attributes, and which names are links of one file. A directory is in the set
+//! number, extended attributes. That a file got or lost another name is no change of the names it
+//! has: a new name of an old file is in the set alone, and a layer holds it as a file of its own,
+//! as BuildKit's layers do. A directory is in the set
 //! when its own metadata changed (it mostly has: making a name in it moves its time), not because
 //! something below it did. Of the root directory the time alone does not count, or every layer
 //! would carry it. Sockets cannot be held by a layer and are treated as if they were not there.
@@ -28,8 +30,8 @@
 //! compared by content where the baseline knows it, and left out if it is the same. Where it does
 //! not (an old file under [`Contents::Recent`]), it is *in* the set: it may have been rewritten
 //! with its time restored, nobody can tell any more, and a layer with one unchanged file too many
-//! is right while one with a changed file too few is not. (BuildKit's overlay differ would have it
-//! in the layer as well, because the file was copied up.) [`Contents::All`] knows all contents.
+//! is right while one with a changed file too few is not. [`Contents::Known`] and
+//! [`Contents::All`] know all contents.
 //!
 //! Read [`scan`] and [`diff`] first.
 #![forbid(unsafe_code)]
@@ -51,6 +53,10 @@ use rootfs::{ChangeSet, Protected, RootDir};
 pub enum Contents {
     /// Only those that could change again without anybody noticing.
     Recent,
+    /// All once: a file's content is read when it is first seen, and again only when `stat` says
+    /// that something happened to it. A file whose content and metadata are as before is then not
+    /// in the set, at the price of reading the tree one time.
+    Known,
     /// All, at every scan, trusting no time. A file whose content and metadata are as before is
     /// then never in the set, whatever was done to it meanwhile.
     All,

@@ -62,16 +62,6 @@ impl FileState {
         self.kind == Kind::File(FileKind::Directory)
     }
 
-    /// Whether this is one of several names of a file.
-    pub(crate) fn is_linked(&self) -> bool {
-        self.nlink > 1 && !self.is_dir() && !self.is_mounted()
-    }
-
-    /// Which file it is a name of.
-    pub(crate) fn identity(&self) -> ((u32, u32), u64) {
-        (self.dev, self.ino)
-    }
-
     pub(crate) fn ctime(&self) -> Timestamp {
         Timestamp { secs: self.ctime_secs, nanos: self.ctime_nanos }
     }
@@ -187,10 +177,5 @@ impl Table {
             fingerprint: found.map(|found| found.fingerprint),
             doubtful: found.is_some_and(|found| found.doubtful),
         })
-    }
-
-    /// All names, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Known<'_>> {
-        (0..self.rows.len()).filter_map(|row| self.known(row))
     }
 }
