@@ -24,7 +24,7 @@ fn dockerfile() -> String {
             4 => format!("# a comment\nLABEL com.example.label-{index}='some value'"),
             6 => format!("RUN [\"/bin/tool\", \"--index\", \"{index}\"]"),
             7 => format!("COPY <<EOF /etc/file-{index}.conf\nkey = $VALUE\nEOF"),
-            8 => format!("WORKDIR /work/directory/{index}"),
+            8 => format!("WORKDIR /srv/directory/{index}"),
             _ => format!("ARG ARGUMENT_{index}=default-{index}"),
         };
         text.push_str(&instruction);
