@@ -144,7 +144,7 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
     if errors.is_empty() { Ok(file) } else { Err(errors) }
 }
 
-/// Parses an `ONBUILD` trigger as an image stores it. BuildKit reads triggers with `\\` as the
+/// Parses an `ONBUILD` trigger as an image stores it. BuildKit reads triggers with `\` as the
 /// escape, whatever the file says in which they are stored or fire.
 ///
 /// # Errors
