@@ -5,7 +5,7 @@
 //! `--chown` applies to every entry.
 
 use layer::UnpackOptions;
-use rootfs::{RootDir, RootPath};
+use rootfs::{Protected, RootDir, RootPath};
 
 use crate::destination::Destination;
 use crate::request::Rules;
@@ -17,6 +17,9 @@ pub(crate) fn is_archive(source: &RootDir, path: &RootPath) -> Result<bool> {
 }
 
 /// Unpacks the archive at `from` into the directory `to`, which exists.
+///
+/// The destination is all an archive can reach: its links are resolved inside it, as in BuildKit,
+/// which unpacks with the destination as its root.
 pub(crate) fn unpack(
     source: &RootDir,
     from: &RootPath,
@@ -25,13 +28,22 @@ pub(crate) fn unpack(
     rules: &mut Rules<'_>,
 ) -> Result<()> {
     destination.permit(to)?;
+    let below = |path: &RootPath| path.strip_prefix(to).map(RootPath::new).transpose();
+    let mut protected = Protected::none();
+    for path in destination.protected().iter() {
+        if let Some(path) = below(path)? {
+            protected.insert(path);
+        }
+    }
     let options = UnpackOptions {
         owner: rules.owner.map(|owner| (owner.uid, owner.gid)),
-        protected: destination.protected().clone(),
+        protected,
         ..UnpackOptions::default()
     };
     let archive = source.open_file(from)?;
-    let unpacked = layer::unpack(destination.root(), to, archive, &options, &|| rules.is_stopped());
+    let inside = destination.root().subdir(to)?;
+    let top = RootPath::root();
+    let unpacked = layer::unpack(&inside, &top, archive, &options, &|| rules.is_stopped());
     let unpacked = match unpacked {
         Ok(unpacked) => unpacked,
         Err(_) if rules.is_stopped() => return Err(Error::Stopped),
@@ -40,7 +52,7 @@ pub(crate) fn unpack(
         }
     };
     for change in unpacked.changes.iter() {
-        destination.changed(change.path());
+        destination.changed(&to.join(change.path().relative())?);
     }
     for warning in unpacked.warnings {
         rules.warn(format!("`{from}`: {warning}"));

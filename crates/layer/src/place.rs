@@ -190,7 +190,29 @@ impl<'a> Placer<'a> {
     /// Resolves the directory of a path, making what is missing. `None` in protected places.
     pub(crate) fn reach(&mut self, inside: &Inside) -> Result<Option<Target>> {
         let Some(target) = self.locate(&inside.directory, &inside.name)? else { return Ok(None) };
+        if matches!(self.meaning, Meaning::Files(_)) && self.parents.open(&target.parent)?.is_none()
+        {
+            self.refuse_below_dangling_link(&inside.directory)?;
+        }
         Ok(self.ready(&target.parent)?.then_some(target))
+    }
+
+    /// ADD makes missing directories, but not those a link points to, as in BuildKit.
+    fn refuse_below_dangling_link(&self, directory: &RootPath) -> Result<()> {
+        let root = self.terms.root;
+        let logical = self.terms.dest.join(directory.relative());
+        let mut above = Some(logical.map_err(|source| failed("name", directory, source))?);
+        while let Some(path) = above {
+            let found = root.metadata_opt(&path);
+            match found.map_err(|source| failed("inspect", &path, source))? {
+                Some(found) if found.is_symlink() && root.resolve(&path).is_err() => {
+                    return Err(self.refuse(&path, "it is a link that leads nowhere"));
+                }
+                Some(_) => return Ok(()),
+                None => above = path.parent(),
+            }
+        }
+        Ok(())
     }
 
     /// Resolves the directory of a path. `None` in protected places.

@@ -134,6 +134,32 @@ fn root_names_are_clamped_into_the_destination() {
 }
 
 #[test]
+fn root_links_of_an_archive_lead_inside_the_destination() {
+    if !can_run() {
+        return;
+    }
+    let through = |target: &str| {
+        TarBuilder::new().dir("real", 0o755).symlink("l", target).file("l/f", "f").end()
+    };
+    let inside =
+        "d 0755 0:0 /x\n l 0777 0:0 /x/l -> {}\n d 0755 0:0 /x/real\n f 0644 0:0 /x/real/f \"f\"";
+    for target in ["real", "/real", "../../real"] {
+        let expected = inside.replace("{}", target);
+        check(&[("a.tar", &through(target))], "d 0755 0:0 /real", "ADD a.tar /x", &expected);
+    }
+    let refused = "error: cannot unpack `/a.tar`: archive entry `/l` is refused: it is a link that leads nowhere";
+    check(&[("a.tar", &through("nowhere"))], "", "ADD a.tar /x", refused);
+    let deep = TarBuilder::new().dir("real", 0o755).symlink("l", "real").file("l/new/f", "f").end();
+    check(
+        &[("a.tar", &deep)],
+        "",
+        "ADD a.tar /x",
+        "d 0755 0:0 /x\n l 0777 0:0 /x/l -> real\n d 0755 0:0 /x/real\n d 0755 0:0 /x/real/new\n \
+         f 0644 0:0 /x/real/new/f \"f\"",
+    );
+}
+
+#[test]
 fn root_a_damaged_archive_is_an_error() {
     if !can_run() {
         return;
