@@ -135,7 +135,7 @@ impl Trees {
             instruction: words.instruction,
             items: &items,
             dest: words.dest.as_bytes(),
-            cwd: &RootPath::new("/work")?,
+            cwd: &RootPath::new("/app")?,
             root: &root,
             protected: &self.protected,
             owner,

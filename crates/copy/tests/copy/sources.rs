@@ -46,10 +46,10 @@ fn root_a_file_keeps_its_name_in_a_directory() {
     check(DIR, "", "COPY a.txt /x/.", inside);
     check(DIR, "d 0755 0:0 /x", "COPY a.txt /x", inside);
     let working = r#"
-        d 0755 0:0 /work
-        f 0644 0:0 /work/a.txt "a"
+        d 0755 0:0 /app
+        f 0644 0:0 /app/a.txt "a"
     "#;
-    check(DIR, "d 0755 0:0 /work", "COPY a.txt .", working);
+    check(DIR, "d 0755 0:0 /app", "COPY a.txt .", working);
     check(DIR, "", "COPY a.txt ./", working);
     check(DIR, "", "COPY a.txt ./a.txt", working);
 }
