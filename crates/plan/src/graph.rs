@@ -133,7 +133,7 @@ fn stage_name(stage: &dockerfile::Stage) -> Option<&str> {
 /// The stage a file builds by default, as `TARGETSTAGE` names it.
 fn target_name<'a>(file: &'a Dockerfile, options: &'a PlanOptions) -> &'a str {
     let named = |index: usize| file.stages.get(index).and_then(stage_name);
-    match options.targets.last() {
+    match options.targets.first() {
         // A place is our extension; a name that looks like one cannot exist.
         Some(target) => match target.parse::<usize>() {
             Ok(index) => named(index).unwrap_or(""),

@@ -80,7 +80,7 @@ fn build(graph: &StageGraph, bases: &BTreeMap<BaseImageId, Base>) -> Result<Buil
     if let Some(rules) = graph.lint.violation(&warnings) {
         return Err(violation(rules, &warnings));
     }
-    let target = graph.targets.last().copied().unwrap_or(StageId(0));
+    let target = graph.targets.first().copied().unwrap_or(StageId(0));
     Ok(BuildPlan {
         stages,
         targets: graph.targets.clone(),

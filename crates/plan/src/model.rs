@@ -72,7 +72,7 @@ pub struct BuildPlan {
     pub stages: Vec<StagePlan>,
     /// The stages asked for, in the order they were asked for.
     pub targets: Vec<StageId>,
-    /// The stage whose image the build is for: the last of the targets.
+    /// The stage whose image the build is for: the first of the targets, as in kaniko.
     pub target: StageId,
     /// The images the stages start from or copy from.
     pub base_images: Vec<BaseImageRequest>,
