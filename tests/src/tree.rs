@@ -16,27 +16,39 @@ pub type Tree = BTreeMap<String, String>;
 /// Where something cannot be read.
 pub fn list(root: &Path) -> Result<Tree> {
     let mut tree = Tree::new();
-    visit(root, "", &mut tree)?;
+    visit(root, "", &mut tree, &mut Linked::new())?;
     Ok(tree)
 }
 
-fn visit(directory: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
+/// Descriptions of files with several names, by inode: busybox has one for each of its applets,
+/// and is read once.
+type Linked = BTreeMap<(u64, u64), String>;
+
+fn visit(directory: &Path, prefix: &str, tree: &mut Tree, linked: &mut Linked) -> Result<()> {
     let entries = std::fs::read_dir(directory)
         .with_context(|| format!("cannot list {}", directory.display()))?;
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let inside = format!("{prefix}/{}", name.unwrap_or_default());
-        tree.insert(inside.clone(), describe(&path)?);
-        if path.symlink_metadata()?.is_dir() {
-            visit(&path, &inside, tree)?;
+        let metadata = path.symlink_metadata()?;
+        let inode = (metadata.dev(), metadata.ino());
+        let text = match linked.get(&inode) {
+            Some(text) => text.clone(),
+            None => describe(&path, &metadata)?,
+        };
+        if metadata.nlink() > 1 && !metadata.is_dir() {
+            linked.insert(inode, text.clone());
+        }
+        tree.insert(inside.clone(), text);
+        if metadata.is_dir() {
+            visit(&path, &inside, tree, linked)?;
         }
     }
     Ok(())
 }
 
-fn describe(path: &Path) -> Result<String> {
-    let metadata = path.symlink_metadata()?;
+fn describe(path: &Path, metadata: &std::fs::Metadata) -> Result<String> {
     let kind = metadata.file_type();
     let owner = format!("{}:{}", metadata.uid(), metadata.gid());
     if kind.is_symlink() {

@@ -23,7 +23,9 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
     let pull = client_options(&flags.registry, environment)?;
     let push = ClientOptions { insecure: flags.registry.insecure, ..pull.clone() };
     let pull = ClientOptions { insecure: flags.registry.insecure_pull, ..pull };
-    let pull = ClientOptions { skip_tls_verify: flags.registry.skip_tls_verify_pull, ..pull };
+    // As in kaniko, the plain flag holds for both directions.
+    let skip = flags.registry.skip_tls_verify || flags.registry.skip_tls_verify_pull;
+    let pull = ClientOptions { skip_tls_verify: skip, ..pull };
     let now = now();
     let epoch = flags.source_date_epoch.or(flags.reproducible.then_some(0));
     Ok(BuildRequest {

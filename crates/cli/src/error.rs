@@ -34,6 +34,11 @@ pub enum Error {
     Label { label: String },
     #[error("{flag} cannot be used with {other}, {reason}")]
     Conflict { flag: &'static str, other: &'static str, reason: &'static str },
+    #[error(
+        "error resolving source context: unknown build context prefix provided, please use one of \
+         the following: gs://, dir://, tar://, s3://, git://, https://"
+    )]
+    ContextScheme,
     #[error("you must select at least one image to cache or a dockerfilepath to parse")]
     NothingToWarm,
     #[error("invalid argument \"{value}\" for \"--{flag}\" flag: {what} is not implemented yet")]
@@ -71,6 +76,7 @@ impl Error {
             | Self::NoName { .. }
             | Self::Label { .. }
             | Self::Conflict { .. }
+            | Self::ContextScheme
             | Self::NothingToWarm => None,
         }
     }

@@ -204,6 +204,7 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
         log: LogFlags::from_values(&values)?,
         notices: values.notices,
     };
+    check_sources(&flags)?;
     check_together(&flags)?;
     Ok(flags)
 }
@@ -307,6 +308,23 @@ fn ignore_paths(values: &Values) -> Vec<PathBuf> {
         paths.push(PathBuf::from("/var/run"));
     }
     paths
+}
+
+/// Refuses sources that are not there: of a context all but a directory, of a Dockerfile a URL.
+fn check_sources(flags: &ExecutorFlags) -> Result<(), Error> {
+    let not_yet =
+        |value: &String, flag, what| Err(Error::ValueNotYet { value: value.clone(), flag, what });
+    match flags.context.split_once("://") {
+        None | Some(("dir", _)) => {}
+        Some(("gs" | "tar" | "s3" | "git" | "https", _)) => {
+            return not_yet(&flags.context, "context", "a context that is no directory");
+        }
+        Some(_) => return Err(Error::ContextScheme),
+    }
+    if flags.dockerfile.starts_with("http://") || flags.dockerfile.starts_with("https://") {
+        return not_yet(&flags.dockerfile, "dockerfile", "a Dockerfile from the network");
+    }
+    Ok(())
 }
 
 /// What no flag can say by itself.

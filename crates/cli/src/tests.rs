@@ -143,6 +143,27 @@ fn what_no_flag_can_say_by_itself() {
 }
 
 #[test]
+fn sources_that_are_not_there_are_refused() {
+    let refused = |flag: &str, value: &str, what: &str| {
+        let expected = format!(
+            "Error: invalid argument \"{value}\" for \"--{flag}\" flag: {what} is not implemented \
+             yet / hint: the README lists what is there and what is not"
+        );
+        check(&["--no-push", &format!("--{flag}={value}")], &expected);
+    };
+    for value in ["gs://b/c.tar.gz", "tar://stdin", "s3://b", "git://h/r.git", "https://h/c"] {
+        refused("context", value, "a context that is no directory");
+    }
+    refused("dockerfile", "https://h/Dockerfile", "a Dockerfile from the network");
+    check(&["--no-push", "--context=dir:///c"], "ok");
+    check(
+        &["--no-push", "--context=ftp://h/c"],
+        "Error: error resolving source context: unknown build context prefix provided, please use \
+         one of the following: gs://, dir://, tar://, s3://, git://, https://",
+    );
+}
+
+#[test]
 fn help_and_version_are_printed() {
     let version = concat!("prints Kaniko version :  v", env!("CARGO_PKG_VERSION"));
     check(&["version"], version);

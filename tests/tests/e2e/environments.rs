@@ -31,7 +31,8 @@ pub(crate) fn tests() -> Vec<Test> {
 /// Two stages, two owners, files that the base has and a step removes.
 const TWO_STAGES: &str = "ARG REGISTRY
 FROM ${REGISTRY}/busybox AS build
-RUN adduser -D -u 1234 app && mkdir /out && echo data > /out/file && chown app:app /out/file
+RUN echo app:x:1234:1234::/home/app:/bin/sh >> /etc/passwd && mkdir /out && echo data > /out/file
+RUN chown app:1234 /out/file
 RUN ln -s file /out/link && rm /bin/vi && echo gone > /tmp/gone
 FROM ${REGISTRY}/busybox
 COPY --from=build /out /out/

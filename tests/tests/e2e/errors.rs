@@ -112,7 +112,7 @@ const STEPS: &[Failure] = &[
         name: "a_command_that_does_not_exist",
         dockerfile: "RUN [\"/no/such/program\"]\n",
         arguments: &[],
-        code: 127,
+        code: 1,
         texts: &["/no/such/program"],
     },
     Failure {

@@ -92,7 +92,8 @@ fn multi_stage(lab: &Arc<Lab>) -> Result<()> {
              COPY greeting.txt .\n\
              RUN tr a-z A-Z < greeting.txt > loud.txt\n\
              FROM ${REGISTRY}/busybox\n\
-             RUN adduser -D -u 1234 app\n\
+             RUN echo app:x:1234:1234::/home/app:/bin/sh >> /etc/passwd\n\
+             RUN echo app:x:1234: >> /etc/group\n\
              COPY --from=build --chown=app:app --chmod=0640 /src/loud.txt /home/app/\n\
              ENV GREETING=hello\n\
              USER app\n\
