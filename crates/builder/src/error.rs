@@ -259,17 +259,6 @@ fn ended(exit: Exit) -> String {
     }
 }
 
-/// Whether the kernel knows no such owner here, which it says of user namespaces only.
-fn lacks_owner(error: &(dyn std::error::Error + 'static)) -> bool {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.filter_map(|cause| cause.downcast_ref::<rootfs::Error>()).any(|cause| match cause {
-        rootfs::Error::Io { action: "change the owner of", source, .. } => {
-            source.kind() == std::io::ErrorKind::InvalidInput
-        }
-        _ => false,
-    })
-}
-
 impl BaseError {
     fn is_denied(&self) -> bool {
         matches!(self, BaseError::Registry(error) if error.is_denied())
@@ -313,11 +302,6 @@ impl Error {
             Error::Step { source, .. } => match source.as_ref() {
                 StepError::Exit { exit: Exit::Signal(9), .. } => Some(
                     "the kernel may have killed the command for want of memory: look at the pod's memory limit"
-                        .to_owned(),
-                ),
-                step if lacks_owner(step) => Some(
-                    "this user may give files to one owner only: install newuidmap and add a range \
-                     for the user to /etc/subuid and /etc/subgid"
                         .to_owned(),
                 ),
                 _ => None,

@@ -22,10 +22,17 @@ impl RootDir {
             return Err(Error::InvalidOwner { path: path.clone(), id });
         }
         let entry = self.entry("change the owner of", path)?;
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::chownat(&entry.dir, entry.name, Some(uid), Some(gid), flags)
-            .map_err(|errno| Error::io("change the owner of", path, errno))
+        rustix::fs::chownat(&entry.dir, entry.name, Some(user), Some(group), flags).map_err(
+            |errno| match errno {
+                // What the kernel says of ids that the user namespace does not map.
+                Errno::INVAL => {
+                    Error::UnmappedOwner { path: path.clone(), uid, gid, source: errno.into() }
+                }
+                errno => Error::io("change the owner of", path, errno),
+            },
+        )
     }
 
     /// Sets the permission bits. A symbolic link has none of its own: asking for it is an error.

@@ -82,6 +82,21 @@ pub enum Error {
         /// The id.
         id: u32,
     },
+    /// An owner that the user namespace we run in does not have.
+    #[error(
+        "cannot give `{path}` the owner {uid}:{gid}, which this user namespace lacks: install \
+         newuidmap and add a range for this user to /etc/subuid and /etc/subgid"
+    )]
+    UnmappedOwner {
+        /// The path.
+        path: RootPath,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
     /// A line of the root's passwd or group file is beyond the limit.
     #[error("line {line} of `{path}` is longer than {limit} bytes")]
     LineTooLong {
@@ -163,6 +178,7 @@ impl Error {
         match self {
             Error::Io { source, .. }
             | Error::OpenRoot { source, .. }
+            | Error::UnmappedOwner { source, .. }
             | Error::Content { source, .. } => Some(source),
             Error::PathTooLong { .. }
             | Error::PathTooDeep { .. }
@@ -252,6 +268,11 @@ mod tests {
         check(
             &Error::InvalidOwner { path: path.clone(), id: u32::MAX },
             "4294967295 is not a valid owner for `/a\\nb`",
+        );
+        check(
+            &Error::UnmappedOwner { path: path.clone(), uid: 1, gid: 2, source: source() },
+            "cannot give `/a\\nb` the owner 1:2, which this user namespace lacks: install newuidmap \
+             and add a range for this user to /etc/subuid and /etc/subgid",
         );
         check(
             &Error::LineTooLong { path, line: 3, limit: 9 },
