@@ -9,6 +9,7 @@
 pub mod base_image;
 pub mod fault;
 pub mod git_server;
+pub mod http_server;
 pub mod layout;
 pub mod registry;
 pub mod tar_builder;

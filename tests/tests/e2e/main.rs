@@ -5,11 +5,13 @@
 #![allow(clippy::print_stdout, reason = "the runner talks to a person")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the machine from outside")]
 
+mod archive;
 mod buildkit;
 mod cases;
 mod environments;
 mod errors;
 mod outputs;
+mod remote;
 mod signals;
 
 use std::process::ExitCode;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut tests = Vec::new();
     tests.extend(outputs::tests());
+    tests.extend(remote::tests());
     tests.extend(errors::tests());
     tests.extend(signals::tests());
     tests.extend(environments::tests());

@@ -1,0 +1,99 @@
+//! A web server on loopback with a few fixed pages, for what ADD and contexts download.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::fault::wire::{Answer, Connection, Head};
+
+/// What is answered to a path.
+#[derive(Debug, Clone)]
+pub struct Page {
+    path: String,
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Page {
+    /// A page with this content.
+    #[must_use]
+    pub fn new(path: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.to_owned(), status: 200, headers: Vec::new(), body: body.into() }
+    }
+
+    /// A page that sends the client elsewhere.
+    #[must_use]
+    pub fn redirect(path: &str, location: &str) -> Self {
+        Self { status: 302, ..Self::new(path, "") }.header("Location", location)
+    }
+
+    /// One more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// Serves pages; every other path is 404.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+}
+
+impl HttpServer {
+    /// Serves the pages on a free port.
+    #[must_use]
+    pub fn start(pages: Vec<Page>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("because loopback has a free port");
+        let address = listener.local_addr().expect("because it is bound");
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (pages, stop) = (Arc::new(pages), Arc::clone(&stopped));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let pages = Arc::clone(&pages);
+                std::thread::spawn(move || serve(&pages, Connection::new(stream)));
+            }
+        });
+        Self { address, stopped }
+    }
+
+    /// The address of a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let _ = std::net::TcpStream::connect(self.address);
+    }
+}
+
+/// Answers one connection until the client has gone.
+fn serve(pages: &[Page], mut connection: Connection) {
+    while let Some(head) = connection.head() {
+        let answer = answer(pages, &head);
+        let length = Some(answer.body.len() as u64);
+        let body = if head.method == "HEAD" { &[][..] } else { &answer.body[..] };
+        let sent = connection.send_head(&answer, length);
+        if sent.and_then(|()| connection.send(body)).is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(pages: &[Page], head: &Head) -> Answer {
+    let Some(page) = pages.iter().find(|page| page.path == head.path) else {
+        return Answer::new(404).body("there is no such page\n");
+    };
+    let answer = Answer::new(page.status).body(page.body.clone());
+    page.headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value.clone()))
+}
