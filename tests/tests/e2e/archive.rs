@@ -54,6 +54,7 @@ impl Archived {
 
 /// The tree without the links of busybox, which would hide the rest.
 fn new_files(tree: &str) -> String {
-    let lines = tree.lines().filter(|line| !line.contains("busybox"));
+    let lines =
+        tree.lines().filter(|line| !line.contains("busybox") && !line.starts_with("h /bin/"));
     lines.collect::<Vec<_>>().join("\n")
 }

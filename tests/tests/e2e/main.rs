@@ -6,10 +6,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the machine from outside")]
 
 mod archive;
+mod behaviour;
 mod buildkit;
 mod cases;
 mod environments;
 mod errors;
+mod language;
 mod outputs;
 mod remote;
 mod signals;
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
     let mut tests = Vec::new();
     tests.extend(outputs::tests());
     tests.extend(remote::tests());
+    tests.extend(language::tests());
+    tests.extend(behaviour::tests());
     tests.extend(errors::tests());
     tests.extend(signals::tests());
     tests.extend(environments::tests());
