@@ -250,14 +250,15 @@ fn instruction(created_by: &str) -> String {
         "USER",
         "VOLUME",
         "WORKDIR",
-        "base",
     ];
     let text = match created_by.split_once("#(nop)") {
         Some((_, text)) => text.trim(),
         None => created_by.trim(),
     };
     let word = text.split_whitespace().next().unwrap_or_default();
-    if known.contains(&word) { word.to_owned() } else { "RUN".to_owned() }
+    // buildah keeps the spelling of the Dockerfile.
+    let upper = word.to_uppercase();
+    if word == "base" || known.contains(&upper.as_str()) { upper } else { "RUN".to_owned() }
 }
 
 /// Mount points and files of the machine that buildah leaves behind in its layers.
