@@ -350,3 +350,6 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

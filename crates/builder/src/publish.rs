@@ -157,3 +157,62 @@ fn digests(image: &Image, outputs: &Outputs) -> Result<(), Error> {
     write(&outputs.image_name_with_digest_file, names)?;
     write(&outputs.image_name_tag_with_digest_file, tags)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use layer::Compression;
+    use oci::{ImageFormat, Platform, Timestamp};
+
+    use super::format;
+    use crate::request::{BuildRequest, Outputs};
+
+    const DOCKER: Option<ImageFormat> = Some(ImageFormat::Docker);
+    const OCI: Option<ImageFormat> = Some(ImageFormat::Oci);
+    const GZIP: Compression = Compression::Gzip { level: 1 };
+    const ZSTD: Compression = Compression::Zstd { level: 3 };
+
+    fn request(asked: Option<ImageFormat>, compression: Compression, tar: &str) -> BuildRequest {
+        let tar_path = (!tar.is_empty()).then(|| PathBuf::from(tar));
+        BuildRequest {
+            context: PathBuf::from("/context"),
+            dockerfile: context::DockerfilePlace::Elsewhere,
+            targets: Vec::new(),
+            build_args: Vec::new(),
+            labels: Vec::new(),
+            platform: None,
+            build_platform: Platform::new("linux", "amd64"),
+            lint: plan::Lint::Off,
+            pull: registry::ClientOptions::default(),
+            push: registry::ClientOptions::default(),
+            outputs: Outputs { tar_path, ..Outputs::default() },
+            compression,
+            format: asked,
+            state_dir: PathBuf::from("/state"),
+            build_id: "test".to_owned(),
+            now: Timestamp::new(0, 0),
+            epoch: None,
+            threads: 1,
+        }
+    }
+
+    #[test]
+    fn the_format_is_the_one_asked_for_else_the_bases() {
+        for (asked, base, compression, tar, expected) in [
+            (None, None, GZIP, "", OCI),
+            (None, None, GZIP, "/image.tar", DOCKER),
+            (None, None, Compression::None, "", OCI),
+            (None, DOCKER, GZIP, "", DOCKER),
+            (None, OCI, GZIP, "/image.tar", OCI),
+            (None, DOCKER, ZSTD, "", OCI),
+            (None, None, ZSTD, "/image.tar", OCI),
+            (OCI, DOCKER, GZIP, "/image.tar", OCI),
+            (DOCKER, OCI, GZIP, "", DOCKER),
+            (DOCKER, None, GZIP, "", DOCKER),
+        ] {
+            let found = format(&request(asked, compression, tar), base);
+            assert_eq!(Some(found), expected, "{asked:?} {base:?} {compression:?} `{tar}`");
+        }
+    }
+}

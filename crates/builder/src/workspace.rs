@@ -66,3 +66,62 @@ impl Drop for Workspace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::{ScratchRoot, tree};
+
+    use super::Workspace;
+
+    /// What is left of the builds' directories.
+    fn builds(state: &ScratchRoot) -> String {
+        tree::print(&state.path().join("builds"))
+    }
+
+    fn create(state: &ScratchRoot, id: &str) -> Workspace {
+        Workspace::create(state.path(), id).expect("because the directory is ours")
+    }
+
+    #[test]
+    fn a_build_removes_its_directory_and_nothing_else() {
+        let state = ScratchRoot::new();
+        let (one, two) = (create(&state, "one"), create(&state, "two"));
+        one.side_root("files").expect("because it is new");
+        let outside = state.path().join("outside");
+        tree::make(&outside, "f 0644 /kept \"x\"");
+        tree::make(one.path(), "f 0400 /deep/down/file \"x\"\nl 0777 /out -> ../../outside");
+        drop(one);
+        assert!(!state.path().join("builds/one").exists(), "{}", builds(&state));
+        assert!(two.path().is_dir() && outside.join("kept").is_file());
+        let store = two.store().clone();
+        drop(two);
+        assert_eq!(builds(&state), "");
+        assert!(state.path().join("store").is_dir(), "the blobs stay for the next build");
+        drop(store);
+    }
+
+    #[test]
+    fn a_build_removes_its_directory_when_it_panics() {
+        let state = ScratchRoot::new();
+        let build = std::panic::catch_unwind(|| {
+            let build = create(&state, "one");
+            tree::make(build.path(), "f 0644 /file \"x\"");
+            std::panic::resume_unwind(Box::new("the build panics"));
+        });
+        assert!(build.is_err());
+        assert_eq!(builds(&state), "");
+    }
+
+    #[test]
+    fn a_side_root_comes_and_goes_alone() {
+        let state = ScratchRoot::new();
+        let build = create(&state, "one");
+        for name in ["first", "second"] {
+            build.side_root(name).expect("because it is new");
+            tree::make(&build.path().join(name), "f 0644 /file \"x\"");
+        }
+        build.remove_side_root("first").expect("because it is there");
+        assert!(!build.path().join("first").exists());
+        assert!(build.path().join("second/file").is_file());
+    }
+}
