@@ -94,10 +94,10 @@ fn multi_stage(lab: &Arc<Lab>) -> Result<()> {
              FROM ${REGISTRY}/busybox\n\
              RUN echo app:x:1234:1234::/home/app:/bin/sh >> /etc/passwd\n\
              RUN echo app:x:1234: >> /etc/group\n\
-             COPY --from=build --chown=app:app --chmod=0640 /src/loud.txt /home/app/\n\
              ENV GREETING=hello\n\
              USER app\n\
              WORKDIR /home/app\n\
+             COPY --from=build --chown=app:app --chmod=0640 /src/loud.txt /home/app/\n\
              ENTRYPOINT [\"cat\", \"loud.txt\"]\n",
         )?
         .file("greeting.txt", "hello\n")?
