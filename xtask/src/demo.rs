@@ -73,7 +73,7 @@ fn full(root: &Path, dist: &Path) -> Result<()> {
             .arg(format!("--destination={image}"))
             .arg(format!("--digest-file={}", place.join("digest").display()))
             .arg(format!("--kaniko-dir={}", place.join("state").display()))
-            .args(["--insecure", "--insecure-pull", "--isolation=namespaces", "--log-format=text"])
+            .args(["--insecure", "--insecure-pull", "--isolation=namespaces", "--log-format=json"])
             .spawn_with_errors()?;
         transcript::watch(child)
     })?;
@@ -144,7 +144,7 @@ fn small(root: &Path, dist: &Path) -> Result<()> {
             .arg(format!("--context={}", context.display()))
             .arg(format!("--oci-layout-path={}", layout.display()))
             .arg(format!("--kaniko-dir={}", place.join("state").display()))
-            .args(["--no-push", "--log-format=text"])
+            .args(["--no-push", "--log-format=json"])
             .spawn_with_errors()?;
         transcript::watch(child)
     })?;
