@@ -43,8 +43,8 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a_working_directory_is_a_destination",
-        steps: "WORKDIR /work\nADD {WEB}/file.txt .\n",
-        files: &["f 0600 0:0 /work/file.txt \"hello\\n\""],
+        steps: "WORKDIR /place\nADD {WEB}/file.txt .\n",
+        files: &["f 0600 0:0 /place/file.txt \"hello\\n\""],
     },
     Case {
         name: "a_url_may_hold_variables",
