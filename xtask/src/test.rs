@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::{deny, dist, e2e, setup, shell, tidy};
 
-/// Runs all stages; stops at the first that fails, after its times.
+/// Runs all stages, those after a failed one too: one run tells everything that is wrong.
 pub(crate) fn run(root: &Path) -> Result<()> {
     if shell::is_ci() && !shell::is_root() {
         bail!("under CI nothing may be left out, and without root something would be");
@@ -18,28 +18,34 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let mut stages = Stages::default();
     let result = run_stages(root, &mut stages);
     stages.print();
-    result
+    result?;
+    match stages.failed().as_slice() {
+        [] => Ok(()),
+        failed => bail!("failed: {}", failed.join(", ")),
+    }
 }
 
 fn run_stages(root: &Path, stages: &mut Stages) -> Result<()> {
-    stages.run("setup", prepare)?;
-    stages.run("fmt", || shell::cargo(root).args(["fmt", "--all", "--check"]).run())?;
-    stages.run("tidy", || tidy::run(root))?;
+    stages.run("setup", prepare);
+    stages.run("fmt", || shell::cargo(root).args(["fmt", "--all", "--check"]).run());
+    stages.run("tidy", || tidy::run(root));
     stages.run("clippy", || {
         shell::cargo(root)
             .args(["clippy", "--quiet", "--locked", "--workspace", "--all-targets"])
             .args(["--", "-D", "warnings"])
             .run()
-    })?;
-    stages.run("deny", || deny::run(root))?;
-    stages.run("unit tests", || unit_tests(root).run())?;
+    });
+    stages.run("deny", || deny::run(root));
+    stages.run("unit tests", || unit_tests(root).arg("--no-fail-fast").run());
     let mut programs = None;
     stages.run("dist", || {
         programs = Some(dist::run(root)?);
         Ok(())
-    })?;
-    let programs = programs.unwrap_or_default();
-    stages.run("end-to-end tests", || e2e::tests(root, &programs, &[]))?;
+    });
+    stages.run("end-to-end tests", || match programs {
+        Some(programs) => e2e::tests(root, &programs, &[]),
+        None => bail!("there are no programs to test"),
+    });
     leave_out(root, stages)
 }
 
@@ -90,12 +96,18 @@ struct Stages {
 }
 
 impl Stages {
-    fn run(&mut self, name: &'static str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn run(&mut self, name: &'static str, stage: impl FnOnce() -> Result<()>) {
         println!("\n== {name}");
         let start = Instant::now();
         let result = stage();
+        if let Err(error) = &result {
+            println!("{name}: {error:#}");
+        }
         self.times.push((name, start.elapsed(), result.is_ok()));
-        result
+    }
+
+    fn failed(&self) -> Vec<&'static str> {
+        self.times.iter().filter(|(_, _, passed)| !passed).map(|(name, ..)| *name).collect()
     }
 
     fn print(&self) {

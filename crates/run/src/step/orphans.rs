@@ -31,12 +31,14 @@ pub(super) fn kill_below(supervisor: Pid) -> Result<usize> {
 /// Kills what steps have left as children of the builder, and all below it; how many there were.
 pub(super) fn kill_strays() -> Result<usize> {
     let this = rustix::process::getpid().as_raw_nonzero().get();
-    let session = rustix::process::getsid(None).map_err(host::system("get the session"))?;
-    let session = session.as_raw_nonzero().get();
+    let entries = processes()?;
+    // Not getsid(2): where the session began outside of this pid namespace it is 0, which is no pid.
+    let own = entries.iter().find(|entry| entry.pid == this);
+    let session = own.map(|entry| entry.session);
     // A program that the builder starts for itself stays in the builder's session; a step never
     // can get into it.
-    let stray = |entry: &Entry| entry.parent == this && entry.session != session;
-    for entry in processes()?.iter().filter(|entry| stray(entry) && entry.zombie) {
+    let stray = |entry: &Entry| entry.parent == this && Some(entry.session) != session;
+    for entry in entries.iter().filter(|entry| stray(entry) && entry.zombie) {
         if let Some(pid) = Pid::from_raw(entry.pid) {
             // Reaped by somebody else is as good.
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
