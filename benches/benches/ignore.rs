@@ -3,15 +3,17 @@
 //! The reference is a pass over the same paths that hashes each of them once: what any matcher with
 //! a table has to do at least. The goal is 2 s on a quiet machine; the ratio is what counts.
 
-#![allow(clippy::print_stdout, reason = "a benchmark reports on stdout")]
-
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, Instant};
+use std::hint::black_box;
+use std::time::Duration;
 
 use glob::{IgnoreFile, Verdict};
+use kaniko_benches::timing::{medians, timed};
+use kaniko_benches::{Figure, Goal, Measure, remark};
 
 const PATHS: usize = 1_000_000;
+const ROUNDS: usize = 3;
 const GOAL: Duration = Duration::from_secs(2);
 
 /// Patterns as projects have them: every kind, a tenth of them exceptions.
@@ -75,30 +77,17 @@ fn hash_once(tree: &[(String, Vec<String>)]) -> usize {
     paths.filter(|path| table.contains(&hasher.hash_one(path.as_bytes()))).count()
 }
 
-fn measure<T>(what: impl Fn() -> T) -> (Duration, T) {
-    let run = || {
-        let start = Instant::now();
-        let result = what();
-        (start.elapsed(), result)
-    };
-    let first = run();
-    let second = run();
-    if first.0 < second.0 { first } else { second }
-}
-
 fn main() {
     let file = IgnoreFile::from_patterns(patterns()).expect("because the patterns are valid");
     let tree = directories();
     let count: usize = tree.iter().map(|(_, files)| files.len() + 1).sum();
-    let (taken, excluded) = measure(|| walk(&file, &tree));
-    let (reference, _) = measure(|| hash_once(&tree));
-    let ratio = taken.as_secs_f64() / reference.as_secs_f64();
-    println!(
-        "ignore: {} patterns over {count} paths in {:.3} s ({excluded} excluded), {ratio:.1} times \
-         one hash of each path ({:.3} s); goal {} s",
-        file.len(),
-        taken.as_secs_f64(),
-        reference.as_secs_f64(),
-        GOAL.as_secs(),
-    );
+    remark(format!("{} patterns, {} of {count} paths excluded", file.len(), walk(&file, &tree)));
+    let [taken, reference] = medians(ROUNDS, || {
+        let walked = timed(|| black_box(walk(&file, &tree))).0;
+        [walked, timed(|| black_box(hash_once(&tree))).0]
+    });
+    Figure::new("ignore", "200 patterns over 1,000,000 paths", Measure::Time(taken))
+        .against("one hash of each path", Measure::Time(reference))
+        .goal(Goal::AtMost(Measure::Time(GOAL)))
+        .report();
 }

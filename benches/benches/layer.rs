@@ -1,153 +1,201 @@
-//! Writing and applying a layer, as ratios: to the compressor alone, to `tar -x`, in one run.
+//! Writing and applying a layer, as ratios: to the compressor alone, to `tar | pigz`, to `tar -x`.
 //!
-//! `cargo bench -p kaniko-benches --bench layer -- [MiB]`. The goals are for a quiet machine; what
-//! counts is the ratio.
-#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a program for developers")]
+//! `cargo bench -p kaniko-benches --bench layer -- [MiB]`. The goals are for a tree of 2 GiB, which
+//! is what it takes by default, and a quiet machine.
+#![allow(clippy::disallowed_methods, reason = "a bench works on files, and starts tar and pigz")]
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use layer::{ApplyOptions, Compression, Owners, WriteOptions};
+use kaniko_benches::content::Content;
+use kaniko_benches::timing::{medians, timed};
+use kaniko_benches::{Figure, Goal, Measure, memory, remark, size_argument, threads};
+use layer::{ApplyOptions, Compression, Owners, WriteOptions, WrittenLayer};
 use rootfs::{ChangeSet, RootDir, RootPath};
 use testkit::ScratchRoot;
 
 const BLOCK: usize = 1 << 20;
+const ROUNDS: usize = 3;
+
+/// What is written and applied.
+struct Subject {
+    root: RootDir,
+    changes: ChangeSet,
+    /// Bytes of the files.
+    size: u64,
+}
 
 fn main() {
-    let size = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let size: usize = size.unwrap_or(256) << 20;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let size = size_argument(2048) << 20;
     let source = ScratchRoot::new();
     let changes = make_tree(source.path(), size);
-    let root = RootDir::open(source.path()).expect("it was just made");
-    println!("{} MiB in {} entries, {threads} threads", size >> 20, changes.len());
+    let root = RootDir::open(source.path()).expect("because it was just made");
+    remark(format!("{} MiB in {} entries, {} threads", size >> 20, changes.len(), threads()));
+    let subject = Subject { root, changes, size: size as u64 };
 
     let place = ScratchRoot::new();
     let plain = place.path().join("plain.tar");
-    let sink = BufWriter::with_capacity(BLOCK, File::create(&plain).expect("room"));
-    let took = write(&root, &changes, Compression::None, sink);
-    report("write, uncompressed", took, size, None);
-
+    let sink =
+        BufWriter::with_capacity(BLOCK, File::create(&plain).expect("because there is room"));
+    let (took, _) = timed(|| write(&subject, Compression::None, sink));
+    report(&subject, "write, uncompressed", took, None);
     for level in [1, 6] {
-        let alone = compress_alone(&plain, level, threads);
-        report(&format!("libdeflate {level} alone"), alone, size, None);
-        let took = write(&root, &changes, Compression::Gzip { level }, std::io::sink());
-        let goal = if level == 1 { 0.75 } else { 0.8 };
-        report(&format!("write, gzip {level}"), took, size, Some((alone, goal)));
+        against_compressor(&subject, &plain, level);
     }
-    let took = write(&root, &changes, Compression::Zstd { level: 3 }, std::io::sink());
-    report("write, zstd 3", took, size, None);
-
-    // Once before, so that both find the archive in memory.
-    let _ = unpack_with_tar(&plain);
-    let alone = unpack_with_tar(&plain);
-    report("tar -x", alone, size, None);
-    report("apply, uncompressed", apply(&plain), size, Some((alone, 1.0)));
-    println!("peak memory of this program: {} MiB", peak_memory() >> 10);
+    against_pigz(&subject, source.path());
+    let (took, _) = timed(|| write(&subject, Compression::Zstd { level: 3 }, std::io::sink()));
+    report(&subject, "write, zstd 3", took, None);
+    drop(source);
+    against_tar(&subject, &plain);
+    let peak = Measure::Memory(memory::peak("self"));
+    Figure::new("layer", "peak memory of all this", peak).report();
 }
 
-/// One line; with a reference, how many times as fast as it, and the goal.
-fn report(what: &str, took: Duration, size: usize, reference: Option<(Duration, f64)>) {
-    let seconds = took.as_secs_f64();
-    print!("{what:24} {seconds:8.3} s {:8.0} MB/s", size as f64 / seconds / 1e6);
-    match reference {
-        Some((alone, goal)) => {
-            println!("   {:.2} x its reference (goal {goal})", alone.as_secs_f64() / seconds);
-        }
-        None => println!(),
+/// One figure; with a reference, how long that took and the least ratio of the rates.
+fn report(subject: &Subject, what: &str, took: Duration, reference: Option<(&str, Duration, f64)>) {
+    let mut figure = Figure::new("layer", what, Measure::rate(subject.size, took));
+    if let Some((name, alone, least)) = reference {
+        figure = figure
+            .against(name, Measure::rate(subject.size, alone))
+            .goal(Goal::RatioAtLeast(least));
     }
+    figure.report();
+}
+
+fn against_compressor(subject: &Subject, plain: &Path, level: u32) {
+    let [alone, ours] = medians(ROUNDS, || {
+        let alone = timed(|| compress_alone(plain, level, threads())).0;
+        [alone, timed(|| write(subject, Compression::Gzip { level }, std::io::sink())).0]
+    });
+    let least = if level == 1 { 0.75 } else { 0.8 };
+    let name = "libdeflate alone on all cores";
+    report(subject, &format!("write, gzip {level}"), ours, Some((name, alone, least)));
+}
+
+/// At the level that both have by default elsewhere, and by size as well: speed alone is cheap.
+fn against_pigz(subject: &Subject, tree: &Path) {
+    if !testkit::require_program("pigz") {
+        return;
+    }
+    let (mut theirs, mut size) = (0, 0);
+    let [alone, took] = medians(ROUNDS, || {
+        let (alone, bytes) = timed(|| tar_and_pigz(tree));
+        theirs = bytes;
+        let (took, layer) =
+            timed(|| write(subject, Compression::Gzip { level: 6 }, std::io::sink()));
+        size = layer.size;
+        [alone, took]
+    });
+    report(subject, "write, gzip 6, and tar", took, Some(("tar | pigz -6", alone, 2.0)));
+    Figure::new("layer", "size at gzip 6", Measure::Memory(size))
+        .against("tar | pigz -6", Measure::Memory(theirs))
+        .goal(Goal::RatioAtMost(1.0))
+        .report();
+}
+
+fn against_tar(subject: &Subject, plain: &Path) {
+    // Once before, so that both find the archive in memory.
+    let _ = unpack_with_tar(plain);
+    let [alone, ours] = medians(ROUNDS, || [unpack_with_tar(plain), apply(plain)]);
+    report(subject, "apply, uncompressed", ours, Some(("tar -x", alone, 1.0)));
 }
 
 /// Files of many sizes with content between text and noise.
 fn make_tree(root: &Path, size: usize) -> ChangeSet {
-    const WORDS: [&[u8]; 8] =
-        [b"usr ", b"share\n", b"layer", b" of the ", b"\0\0\0\0", b"image\t", b"0x", b"return;\n"];
-    let mut state = 1u64;
-    let mut next = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize
-    };
+    let mut content = Content::new(0);
     let (mut made, mut number) = (0, 0);
     let mut changes = ChangeSet::new();
     while made < size {
         let directory = format!("d{}", number / 100);
         if number % 100 == 0 {
-            std::fs::create_dir(root.join(&directory)).expect("room");
-            changes.upsert(&RootPath::new(&directory).expect("a short path"));
+            std::fs::create_dir(root.join(&directory)).expect("because there is room");
+            changes.upsert(&RootPath::new(&directory).expect("because it is short"));
         }
-        let length = (1 << (8 + next() % 14)).min(size - made);
-        let mut content = Vec::with_capacity(length + 16);
-        while content.len() < length {
-            content.extend_from_slice(WORDS[next() % WORDS.len()]);
-            if next() % 3 == 0 {
-                content.extend_from_slice(&next().to_le_bytes()[..3]);
-            }
-        }
-        content.truncate(length);
+        let length = (1 << (8 + content.number() % 14)).min(size - made);
         let name = format!("{directory}/f{number}");
-        std::fs::write(root.join(&name), &content).expect("room");
-        changes.upsert(&RootPath::new(&name).expect("a short path"));
+        std::fs::write(root.join(&name), content.text(length)).expect("because there is room");
+        changes.upsert(&RootPath::new(&name).expect("because it is short"));
         made += length;
         number += 1;
     }
     changes
 }
 
-fn write(root: &RootDir, changes: &ChangeSet, how: Compression, sink: impl Write) -> Duration {
+fn write(subject: &Subject, how: Compression, sink: impl Write) -> WrittenLayer {
     let options = WriteOptions { compression: how, ..WriteOptions::default() };
-    let start = Instant::now();
-    layer::write(root, changes, sink, &options, &|| false).expect("the tree stands still");
-    start.elapsed()
+    let written = layer::write(&subject.root, &subject.changes, sink, &options, &|| false);
+    written.expect("because the tree stands still")
 }
 
 /// The compressor without anything around it: no tar, no digests, nothing in order.
-fn compress_alone(archive: &Path, level: u32, threads: usize) -> Duration {
-    let file = File::open(archive).expect("it was just written");
-    let length = file.metadata().expect("it is open").len();
-    let start = Instant::now();
+fn compress_alone(archive: &Path, level: u32, threads: usize) {
+    let file = File::open(archive).expect("because it was just written");
+    let length = file.metadata().expect("because it is open").len();
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let file = &file;
             scope.spawn(move || {
-                let level = i32::try_from(level).expect("a small number");
-                let level = libdeflater::CompressionLvl::new(level).expect("a level");
+                let level = i32::try_from(level).expect("because it is small");
+                let level = libdeflater::CompressionLvl::new(level).expect("because it is a level");
                 let mut compressor = libdeflater::Compressor::new(level);
                 let mut block = vec![0; BLOCK];
                 let mut out = vec![0; compressor.gzip_compress_bound(BLOCK)];
                 for at in (thread as u64 * BLOCK as u64..length).step_by(threads * BLOCK) {
-                    let read = file.read_at(&mut block, at).expect("it can be read");
-                    compressor.gzip_compress(&block[..read], &mut out).expect("it has room");
+                    let read = file.read_at(&mut block, at).expect("because it is open");
+                    compressor
+                        .gzip_compress(&block[..read], &mut out)
+                        .expect("because there is room");
                 }
             });
         }
     });
-    start.elapsed()
+}
+
+/// The bytes that come out.
+fn tar_and_pigz(tree: &Path) -> u64 {
+    let mut tar = Command::new("tar");
+    let tar = tar.arg("-c").arg("-C").arg(tree).arg(".").stdout(Stdio::piped()).spawn();
+    let mut tar = tar.expect("because tar is installed");
+    let from = tar.stdout.take().expect("because it is a pipe");
+    let pigz = Command::new("pigz").arg("-6").stdin(from).stdout(Stdio::piped()).spawn();
+    let mut pigz = pigz.expect("because it was tried before");
+    let mut out = pigz.stdout.take().expect("because it is a pipe");
+    let (mut size, mut block) = (0, vec![0; 64 << 10]);
+    loop {
+        match out.read(&mut block).expect("because it is a pipe") {
+            0 => break,
+            length => size += length as u64,
+        }
+    }
+    for mut child in [tar, pigz] {
+        assert!(child.wait().expect("because it was started").success());
+    }
+    size
 }
 
 fn unpack_with_tar(archive: &Path) -> Duration {
     let target = ScratchRoot::new();
-    let start = Instant::now();
     let mut tar = Command::new("tar");
-    let status = tar.arg("-xf").arg(archive).arg("-C").arg(target.path()).status();
-    assert!(status.expect("tar is installed").success());
-    start.elapsed()
+    tar.arg("-xf").arg(archive).arg("-C").arg(target.path());
+    let (took, status) = timed(|| tar.status());
+    assert!(status.expect("because tar is installed").success());
+    took
 }
 
 fn apply(archive: &Path) -> Duration {
     let target = ScratchRoot::new();
-    let root = RootDir::open(target.path()).expect("it was just made");
-    let file = File::open(archive).expect("it was just written");
+    let root = RootDir::open(target.path()).expect("because it was just made");
+    let file = File::open(archive).expect("because it was just written");
     // Whoever runs this may not be root; then all files are theirs.
     let owners = if is_root() { Owners::Keep } else { owners_of(target.path()) };
     let options = ApplyOptions { owners, ..ApplyOptions::default() };
-    let start = Instant::now();
-    layer::apply(&root, file, &options, &|| false).expect("our own layer");
-    start.elapsed()
+    let (took, applied) = timed(|| layer::apply(&root, file, &options, &|| false));
+    applied.expect("because it is our own layer");
+    took
 }
 
 fn is_root() -> bool {
@@ -156,13 +204,6 @@ fn is_root() -> bool {
 
 fn owners_of(path: &Path) -> Owners {
     use std::os::unix::fs::MetadataExt;
-    let own = std::fs::metadata(path).expect("it was just made");
+    let own = std::fs::metadata(path).expect("because it was just made");
     Owners::One(own.uid(), own.gid())
-}
-
-/// In KiB, as the kernel counts it.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }

@@ -2,14 +2,17 @@
 //!
 //! The goal is under 100 ms on a quiet machine; the ratio to the reference is what compares across
 //! machines.
-#![allow(clippy::print_stdout, reason = "a bench's output is its result")]
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use kaniko_benches::timing::{medians, timed};
+use kaniko_benches::{Figure, Goal, Measure};
 
 const INSTRUCTIONS: usize = 20_000;
 const ROUNDS: usize = 15;
-const REPEATS: usize = 100;
+const REPEATS: u32 = 100;
+const GOAL: Duration = Duration::from_millis(100);
 
 /// Instructions of every shape, a stage every two hundred.
 fn dockerfile() -> String {
@@ -33,31 +36,23 @@ fn dockerfile() -> String {
     text
 }
 
-/// The shortest of several runs: the others were disturbed.
-fn shortest(mut run: impl FnMut() -> usize) -> (Duration, usize) {
-    let mut best = (Duration::MAX, 0);
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        let found = black_box(run());
-        best = best.min((start.elapsed(), found));
-    }
-    best
-}
-
 fn main() {
     let text = dockerfile();
     let bytes = text.as_bytes();
-    // Repeated until it takes about as long as the parser, so that a busy machine disturbs both.
-    let (reference, _) = shortest(|| {
-        (0..REPEATS).map(|_| black_box(bytes).iter().filter(|byte| **byte == b'\n').count()).sum()
-    });
-    let reference = reference.as_secs_f64() / REPEATS as f64;
-    let (parse, count) = shortest(|| match dockerfile::parse(black_box(bytes)) {
+    let count_lines = || black_box(bytes).iter().filter(|byte| **byte == b'\n').count();
+    let parse = || match dockerfile::parse(black_box(bytes)) {
         Ok(file) => file.statements().count(),
         Err(errors) => panic!("the text is valid, but {errors:?}"),
+    };
+    assert_eq!(parse(), INSTRUCTIONS, "every instruction is parsed");
+    let [parsed, counted] = medians(ROUNDS, || {
+        // Repeated until it takes about as long as the parser, so that a busy machine disturbs
+        // both.
+        let counting = timed(|| (0..REPEATS).map(|_| black_box(count_lines())).sum::<usize>());
+        [timed(|| black_box(parse())).0, counting.0 / REPEATS]
     });
-    assert_eq!(count, INSTRUCTIONS, "every instruction is parsed");
-    let milliseconds = parse.as_secs_f64() * 1e3;
-    let ratio = parse.as_secs_f64() / reference;
-    println!("dockerfile_parse_{}_KiB {milliseconds:.1} ms {ratio:.0}", bytes.len() / 1024);
+    Figure::new("parse", "20,000 instructions", Measure::Time(parsed))
+        .against("counting the lines of the same bytes", Measure::Time(counted))
+        .goal(Goal::AtMost(Measure::Time(GOAL)))
+        .report();
 }

@@ -2,11 +2,11 @@
 //!
 //! `cargo bench -p kaniko-benches --bench snapshot [-- FILES]`. The ratios are what counts: they
 //! compare two walks of one run, and the goal for the second is at most 1.5.
-#![allow(clippy::print_stdout, reason = "what a benchmark prints is its result")]
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kaniko_benches::timing::{medians, timed};
+use kaniko_benches::{Figure, Goal, Measure, memory, remark, size_argument, threads};
 use rootfs::{
     Error, Flow, Metadata, OpenDirectory, Order, Protected, RootDir, RootPath, VisitDirectories,
     WalkOptions, walk_directories,
@@ -18,8 +18,7 @@ const ROUNDS: usize = 7;
 const FILES_PER_DIRECTORY: usize = 100;
 
 fn main() {
-    let files = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(100_000);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let (files, threads) = (size_argument(100_000), threads());
     let scratch = ScratchRoot::new();
     let root = RootDir::open(scratch.path()).expect("because it was just made");
     fill(&root, files);
@@ -31,26 +30,23 @@ fn main() {
 
     let protected = Protected::none();
     let options = ScanOptions { threads, protected: &protected, contents: Contents::Recent };
-    let (mut walks, mut scans, mut diffs) = (Vec::new(), Vec::new(), Vec::new());
-    // In turns, so that what else the machine does hits all alike.
-    for _ in 0..ROUNDS {
-        walks.push(timed(|| stat_walk(&root, threads)).0);
-        let (time, baseline) = timed(|| scan(&root, &options));
+    let [walk, scanned, diffed] = medians(ROUNDS, || {
+        let walk = timed(|| stat_walk(&root, threads)).0;
+        let (scanned, baseline) = timed(|| scan(&root, &options));
         let baseline = baseline.expect("because all of it is ours");
-        scans.push(time);
-        let (time, found) = timed(|| diff(&root, baseline, &options));
+        let (diffed, found) = timed(|| diff(&root, baseline, &options));
         let (changes, _) = found.expect("because all of it is ours");
         assert!(changes.is_empty(), "nothing changed, and yet: {changes:?}");
-        diffs.push(time);
+        [walk, scanned, diffed]
+    });
+    remark(format!("{files} files, {threads} threads"));
+    for (what, time) in [("the baseline", scanned), ("a diff where nothing changed", diffed)] {
+        Figure::new("snapshot", what, Measure::Time(time))
+            .against("a bare parallel stat walk", Measure::Time(walk))
+            .goal(Goal::RatioAtMost(1.5))
+            .report();
     }
-    let walk = median(&mut walks);
-    println!("snapshot of {files} files with {threads} threads, median of {ROUNDS}");
-    println!("  bare stat walk       {:>8.1} ms", millis(walk));
-    for (what, time) in [("scan", median(&mut scans)), ("diff, no change", median(&mut diffs))] {
-        let ratio = time.as_secs_f64() / walk.as_secs_f64();
-        println!("  {what:<20} {:>8.1} ms  {ratio:.2} x the walk", millis(time));
-    }
-    println!("  peak memory          {:>8} KiB", peak_memory().unwrap_or_default());
+    Figure::new("snapshot", "peak memory", Measure::Memory(memory::peak("self"))).report();
 }
 
 fn fill(root: &RootDir, files: usize) {
@@ -96,28 +92,4 @@ impl VisitDirectories for Bare {
 fn stat_walk(root: &RootDir, threads: usize) {
     let options = WalkOptions { order: Order::Any, threads, protected: &Protected::none() };
     walk_directories(root, &RootPath::root(), &options, &Bare).expect("because all of it is ours");
-}
-
-fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
-    let start = Instant::now();
-    let result = work();
-    (start.elapsed(), result)
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-/// The most memory this program ever had, as the kernel counts.
-fn peak_memory() -> Option<u64> {
-    let root = RootDir::open(Path::new("/proc/self")).ok()?;
-    let status = root.read(&RootPath::new("status").ok()?, 1 << 20).ok()?;
-    let text = String::from_utf8(status).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
 }

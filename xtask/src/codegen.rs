@@ -1,4 +1,5 @@
-//! Documents that are written from code: `docs/flags.md` from the flag tables.
+//! Documents that are written from something else: `docs/flags.md` from the flag tables,
+//! `docs/benchmarks.md` from the stored figures.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use cli::flag::{Flag, Status, Value};
 
-use crate::shell;
+use crate::{bench, shell};
 
 const FLAGS: &str = "docs/flags.md";
 
@@ -14,15 +15,15 @@ const FLAGS: &str = "docs/flags.md";
 pub(crate) fn run(root: &Path) -> Result<()> {
     shell::write(&root.join(FLAGS), flags())?;
     println!("codegen: {FLAGS}");
-    Ok(())
+    bench::write_page(root)
 }
 
-/// Fails if a document is not what the code says.
+/// Fails if a document is not what it is made from says.
 pub(crate) fn check(root: &Path) -> Result<()> {
     if shell::read(&root.join(FLAGS)).ok().as_deref() != Some(flags().as_str()) {
         bail!("{FLAGS} is not what the flag tables say: run `cargo xtask codegen`");
     }
-    Ok(())
+    bench::check_page(root)
 }
 
 fn flags() -> String {

@@ -4,6 +4,7 @@
 //! do the same. Read `test.rs` first.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to a person")]
 
+mod bench;
 mod codegen;
 mod demo;
 mod deny;
@@ -31,8 +32,9 @@ cargo xtask COMMAND
   deny            licences, sources and banned dependencies
   dist            the static programs, in target/dist
   image           the executor's image as an OCI layout, in target/image
-  bench           the benchmarks
-  codegen         write the generated documents again (docs/flags.md)
+  bench [FILTER]  the benchmarks, beside the stored baseline (--save stores a new one and writes
+                  docs/benchmarks.md, --check fails where a goal is missed)
+  codegen         write the generated documents again (docs/flags.md, docs/benchmarks.md)
 ";
 
 fn main() -> ExitCode {
@@ -58,7 +60,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["deny"] => deny::run(&root),
         ["dist"] => dist::run(&root).map(|_| ()),
         ["image"] => image::run(&root),
-        ["bench"] => shell::cargo(&root).args(["bench", "-p", "kaniko-benches"]).run(),
+        ["bench", rest @ ..] => bench::run(&root, rest),
         ["codegen"] => codegen::run(&root),
         ["help"] | [] => {
             print!("{HELP}");

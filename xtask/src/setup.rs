@@ -22,6 +22,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("bzip2", "bzip2", "archives that ADD unpacks"),
     ("xz", "xz-utils", "archives that ADD unpacks"),
     ("zstd", "zstd", "archives that ADD unpacks"),
+    ("pigz", "pigz", "the compressor that the benches compare with"),
     ("setcap", "libcap2-bin", "files with capabilities"),
 ];
 

@@ -70,6 +70,17 @@ impl Tool {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Gives its standard output, while its standard error goes to this terminal.
+    pub(crate) fn read_with_errors_shown(mut self) -> Result<String> {
+        let text = self.text();
+        let output = self.0.stderr(Stdio::inherit()).output();
+        let output = output.with_context(|| format!("cannot start `{text}`"))?;
+        if !output.status.success() {
+            bail!("`{text}` failed: {}", output.status);
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Starts it with its standard error in a pipe.
     pub(crate) fn spawn_with_errors(mut self) -> Result<std::process::Child> {
         let text = self.text();

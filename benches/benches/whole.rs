@@ -1,0 +1,216 @@
+//! The whole: COPY of a tree of 100,000 small files and five trivial RUNs, pushed to a registry on
+//! loopback, against `cp -a` of that tree and `tar | gzip -1` of it.
+//!
+//! `cargo build --release -p kaniko-executor`, then
+//! `cargo bench -p kaniko-benches --bench whole -- [FILES] [--executor PATH] [--log]`. On the rung
+//! `namespaces`. Needs docker-registry, skopeo and busybox (`cargo xtask setup`), and about 2 GB
+//! in the system's temporary directory. `--log` shows the executor's log with the times at which
+//! its lines came.
+#![allow(clippy::disallowed_methods, reason = "a bench makes files and starts programs")]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kaniko_benches::content::Content;
+use kaniko_benches::timing::{medians, timed};
+use kaniko_benches::{Figure, Goal, Measure, argument, memory, remark, size_argument};
+use testkit::registry::Registry;
+use testkit::{ScratchRoot, base_image};
+
+const ROUNDS: usize = 3;
+const GOAL: f64 = 3.0;
+const FILES_PER_DIRECTORY: usize = 100;
+/// Each file takes one block of the disk.
+const LARGEST: usize = 4096;
+const RUNS: usize = 5;
+
+/// The parts of a build, each up to the line of the log that ends it.
+const PHASES: [&str; 5] = ["COPY", "five RUNs", "from the last step to the image", "push", "end"];
+
+fn main() {
+    let files = size_argument(100_000);
+    let executor = executor();
+    let scratch = ScratchRoot::new();
+    let context = scratch.path().join("context");
+    fill(&context.join("tree"), files);
+    let registry = Registry::start().expect("because docker-registry is installed");
+    push_base(scratch.path(), &registry);
+    std::fs::write(context.join("Dockerfile"), dockerfile(&registry.host()))
+        .expect("because there is room");
+    remark(format!("{files} files, median of {ROUNDS} rounds"));
+
+    let mut round = 0;
+    let mut peak = 0;
+    let [reference, whole, phases @ ..]: [Duration; 2 + PHASES.len()] = medians(ROUNDS, || {
+        round += 1;
+        let reference = reference(&context.join("tree"), scratch.path());
+        let build = Build { executor: &executor, context: &context, registry: &registry, round };
+        let (phases, high) = build.run(&scratch.path().join("state"));
+        peak = peak.max(high);
+        let whole = phases.iter().sum();
+        remark(format!("round {round}: {reference:.2?} and {whole:.2?}: {phases:.2?}"));
+        let mut times = [Duration::ZERO; 2 + PHASES.len()];
+        (times[0], times[1]) = (reference, whole);
+        times[2..].copy_from_slice(&phases);
+        times
+    });
+    Figure::new("whole", format!("COPY of {files} files, {RUNS} RUNs, push"), Measure::Time(whole))
+        .against("cp -a, tar | gzip -1", Measure::Time(reference))
+        .goal(Goal::RatioAtMost(GOAL))
+        .report();
+    for (phase, time) in PHASES.into_iter().zip(phases) {
+        Figure::new("whole", format!("of it: {phase}"), Measure::Time(time))
+            .against("cp -a, tar | gzip -1", Measure::Time(reference))
+            .report();
+    }
+    Figure::new("whole", "peak memory of the executor", Measure::Memory(peak)).report();
+}
+
+/// The one that was named, else the one that cargo put near this program.
+fn executor() -> PathBuf {
+    let near = || {
+        let own = std::env::current_exe().expect("because /proc is there");
+        own.ancestors().nth(2).unwrap_or(&own).join("executor")
+    };
+    let path = argument("--executor").map_or_else(near, PathBuf::from);
+    let path = path.canonicalize().unwrap_or(path);
+    assert!(
+        path.is_file(),
+        "there is no `{}`: run `cargo build --release -p kaniko-executor`",
+        path.display()
+    );
+    path
+}
+
+fn fill(tree: &Path, files: usize) {
+    let mut content = Content::new(0);
+    for first in (0..files).step_by(FILES_PER_DIRECTORY) {
+        let directory = tree.join(format!("group-{}/directory-{first}", first % 31));
+        std::fs::create_dir_all(&directory).expect("because there is room");
+        for index in first..files.min(first + FILES_PER_DIRECTORY) {
+            let length = 1 + content.number() % LARGEST;
+            std::fs::write(directory.join(format!("file-{index}.txt")), content.text(length))
+                .expect("because there is room");
+        }
+    }
+}
+
+fn push_base(scratch: &Path, registry: &Registry) {
+    let layout = scratch.join("base");
+    base_image::busybox(&layout, "busybox").expect("because busybox is installed");
+    succeed(
+        Command::new("skopeo")
+            .args(["copy", "--quiet", "--dest-tls-verify=false"])
+            .arg(format!("oci:{}:busybox", layout.display()))
+            .arg(format!("docker://{}/busybox:latest", registry.host())),
+    );
+}
+
+fn dockerfile(registry: &str) -> String {
+    let mut text = format!("FROM {registry}/busybox:latest\nCOPY tree /tree\n");
+    for number in 1..=RUNS {
+        text.push_str(&format!("RUN echo {number} > /number-{number}\n"));
+    }
+    text
+}
+
+/// What has to be done at least: the tree is copied, and packed.
+fn reference(tree: &Path, scratch: &Path) -> Duration {
+    let (copy, archive) = (scratch.join("copy"), scratch.join("copy.tar.gz"));
+    sync();
+    let (took, ()) = timed(|| {
+        succeed(Command::new("cp").arg("-a").arg(tree).arg(&copy));
+        let mut tar = Command::new("tar");
+        let tar = tar.arg("-c").arg("-C").arg(&copy).arg(".").stdout(Stdio::piped()).spawn();
+        let mut tar = tar.expect("because tar is installed");
+        let from = tar.stdout.take().expect("because it is a pipe");
+        let to = File::create(&archive).expect("because there is room");
+        succeed(Command::new("gzip").arg("-1").stdin(from).stdout(to));
+        assert!(tar.wait().expect("because it was started").success(), "tar failed");
+    });
+    std::fs::remove_dir_all(&copy).expect("because it is ours");
+    std::fs::remove_file(&archive).expect("because it is ours");
+    took
+}
+
+/// One build with a state directory of its own, so that nothing is there from before.
+struct Build<'a> {
+    executor: &'a Path,
+    context: &'a Path,
+    registry: &'a Registry,
+    round: usize,
+}
+
+impl Build<'_> {
+    /// The times of its phases, and the executor's peak memory.
+    fn run(&self, state: &Path) -> ([Duration; PHASES.len()], u64) {
+        std::fs::create_dir(state).expect("because there is room");
+        sync();
+        let start = Instant::now();
+        let mut child = Command::new(self.executor)
+            .arg(format!("--context={}", self.context.display()))
+            // A repository of its own: nothing of it is there yet.
+            .arg(format!("--destination={}/whole-{}:latest", self.registry.host(), self.round))
+            .arg(format!("--kaniko-dir={}", state.display()))
+            .args(["--isolation=namespaces", "--insecure", "--insecure-pull"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("because the executor is there");
+        let errors = child.stderr.take().expect("because it is a pipe");
+        let mut ends = [Duration::ZERO; PHASES.len()];
+        let (mut log, mut peak) = (Vec::new(), 0);
+        for line in BufReader::new(errors).lines().map_while(Result::ok) {
+            let at = start.elapsed();
+            if let Some(phase) = phase_ended_by(&line) {
+                ends[phase] = at;
+            }
+            peak = peak.max(memory::peak(&child.id().to_string()));
+            log.push(format!("{:8.3} s  {line}", at.as_secs_f64()));
+        }
+        let status = child.wait().expect("because it was started");
+        ends[PHASES.len() - 1] = start.elapsed();
+        if !status.success() || std::env::args().any(|word| word == "--log") {
+            let _ = std::io::stderr().write_all((log.join("\n") + "\n").as_bytes());
+        }
+        assert!(status.success(), "the executor failed: {status}");
+        std::fs::remove_dir_all(state).expect("because it is ours");
+        let mut before = Duration::ZERO;
+        let phases = ends.map(|end| {
+            let phase = end.saturating_sub(before);
+            before = before.max(end);
+            phase
+        });
+        (phases, peak)
+    }
+}
+
+/// Which of the phases a line of the log is the end of.
+fn phase_ended_by(line: &str) -> Option<usize> {
+    let took = line.contains(" took ");
+    if took && line.contains("COPY ") {
+        Some(0)
+    } else if took && line.contains("RUN ") {
+        Some(1)
+    } else if line.contains("Built image ") {
+        Some(2)
+    } else if took && line.contains("Pushed ") {
+        Some(3)
+    } else {
+        None
+    }
+}
+
+/// What was written before is on the disk, and disturbs nobody any more.
+fn sync() {
+    succeed(&mut Command::new("sync"));
+}
+
+fn succeed(command: &mut Command) {
+    let status =
+        command.status().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    assert!(status.success(), "{command:?} failed: {status}");
+}
