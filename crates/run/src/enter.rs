@@ -9,7 +9,9 @@ use sys::id_map;
 
 use crate::stages::{ActiveRoot, StageRoots};
 use crate::step::NetworkFiles;
-use crate::{Error, Exit, Invocation, Result, Stream, container, host, namespaces, step};
+use crate::{
+    Error, Exit, Invocation, MountKind, Result, Stream, container, host, namespaces, step,
+};
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -282,8 +284,12 @@ impl Isolation {
     ) -> Result<Exit> {
         self.can_run()?;
         let identity = &invocation.identity;
-        let ids = [identity.uid, identity.gid];
-        for id in ids.into_iter().chain(identity.groups.iter().copied()) {
+        let secrets = invocation.mounts.iter().filter_map(|mount| match mount.what {
+            MountKind::Secret { uid, gid, .. } => Some([uid, gid]),
+            MountKind::Host { .. } | MountKind::Tmpfs { .. } => None,
+        });
+        let ids = std::iter::once([identity.uid, identity.gid]).chain(secrets).flatten();
+        for id in ids.chain(identity.groups.iter().copied()) {
             if !self.owners.permit(id) {
                 return Err(Error::UnmappedId { id, reason: self.owners_reason.clone() });
             }

@@ -71,6 +71,39 @@ pub enum Error {
         #[source]
         source: rootfs::Error,
     },
+    /// A mount's target is of another kind than what is to be mounted there.
+    #[error("cannot mount {what} on `{target}`, which is {found}")]
+    MountKind {
+        /// A directory, or a file.
+        what: &'static str,
+        /// The target.
+        target: RootPath,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A mount's target is not there, and what it would lie in cannot be changed.
+    #[error("cannot mount on `{target}`: it is missing in a read-only mount")]
+    MountMissing {
+        /// The target.
+        target: RootPath,
+    },
+    /// Without mount(2) a target cannot be covered that holds what must stay.
+    #[error("cannot put a mount on `{target}` in place: `{stays}` must stay where it is")]
+    MountProtected {
+        /// The target.
+        target: RootPath,
+        /// A mount point or a path of the builder, at the target or below.
+        stays: RootPath,
+    },
+    /// What is to be mounted cannot be used.
+    #[error("cannot mount `{}`", path.display())]
+    MountSource {
+        /// The host path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A command, variable or name that the kernel cannot take.
     #[error("the {what} `{value}` holds a NUL byte or is empty")]
     Malformed {

@@ -1,9 +1,10 @@
 //! What is to be run, and how it ended.
 
-use std::convert::Infallible;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rootfs::RootPath;
+use sys::Secret;
 
 /// One program to run in a root: everything the step gets, nothing is added.
 #[derive(Clone, Debug)]
@@ -62,12 +63,47 @@ pub struct Identity {
 
 /// Something of the build that is put into the root for one step (`RUN --mount`).
 ///
-/// No kind of mount is carried out yet, so no value can be made: a plan that asks for one is
-/// refused before it comes here.
+/// Mounts are made in order; one may lie in another that was made before it. Nothing of them, nor
+/// what was made in the root to put them on, is left when the step is over.
 #[derive(Clone, Debug)]
 pub struct Mount {
-    #[allow(dead_code, reason = "it makes the type impossible to construct")]
-    kind: Infallible,
+    /// Where in the root. Links on the way are followed inside the root.
+    pub target: RootPath,
+    /// What is found there.
+    pub what: MountKind,
+}
+
+/// What a step finds at a mount's target.
+#[derive(Clone, Debug)]
+pub enum MountKind {
+    /// A file, directory or socket of the builder.
+    ///
+    /// Where nothing can be mounted ([`ActiveRoot::moves_mounts`](crate::ActiveRoot)) it is moved
+    /// to its target and back: then the step can change it, whatever `read_only` says, and two
+    /// steps cannot have it at a time.
+    Host {
+        /// Where it is.
+        path: PathBuf,
+        /// The step may not change it.
+        read_only: bool,
+    },
+    /// A directory in memory, empty.
+    Tmpfs {
+        /// How many bytes it may hold; half of the memory if `None`. It cannot be limited where
+        /// nothing can be mounted.
+        size: Option<u64>,
+    },
+    /// A file that is never written to a disk.
+    Secret {
+        /// What it holds.
+        content: Secret,
+        /// Its mode.
+        mode: u32,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
 }
 
 /// Where a line of output came from.

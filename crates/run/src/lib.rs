@@ -21,7 +21,7 @@ mod step;
 
 pub use enter::{Choice, EnterOptions, Isolation, Owners, Rung, enter};
 pub use error::Error;
-pub use invocation::{Exit, Identity, Invocation, Mount, Script, Stream};
+pub use invocation::{Exit, Identity, Invocation, Mount, MountKind, Script, Stream};
 pub use stages::{ActiveRoot, Parent, StageRoots};
 
 /// The result of everything here.

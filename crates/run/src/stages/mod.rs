@@ -6,13 +6,14 @@
 
 mod in_place;
 mod private;
-mod tree;
+pub(crate) mod tree;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rootfs::{Protected, RootDir, RootPath};
 
-use crate::Result;
+use crate::{Result, host};
 
 use in_place::InPlace;
 use private::Private;
@@ -26,6 +27,29 @@ pub struct ActiveRoot {
     pub protected: Protected,
     /// How a step gets into it.
     pub(crate) place: Place,
+}
+
+impl ActiveRoot {
+    /// Whether a step's mounts are moved into the root rather than mounted, so that it gets what
+    /// it can change and what no other step may have meanwhile.
+    #[must_use]
+    pub fn moves_mounts(&self) -> bool {
+        matches!(self.place, Place::InPlace { .. })
+    }
+
+    /// The host path of a directory of the builder on the root's file system, made if missing:
+    /// for copies of what a step gets. It goes with the stage, or with the build.
+    pub fn waiting_room(&self) -> Result<PathBuf> {
+        let path = match &self.place {
+            Place::Private { directory } => directory.join("mounts"),
+            Place::InPlace { aside } => {
+                let aside = std::ffi::OsStr::from_bytes(aside.as_bytes());
+                Path::new(aside).join("mounts")
+            }
+        };
+        host::make_dirs(&path)?;
+        Ok(path)
+    }
 }
 
 /// Where a root is.

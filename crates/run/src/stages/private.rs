@@ -47,7 +47,7 @@ impl Private {
             Parent::Finished => Ok(self.dir.rename(&source, &target)?),
             Parent::StillNeeded => {
                 self.dir.create_dir(&target, 0o700)?;
-                tree::copy(&self.dir.subdir(&source)?, &self.dir.subdir(&target)?)
+                Ok(tree::copy(&self.dir.subdir(&source)?, &self.dir.subdir(&target)?)?)
             }
         }
     }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use rootfs::{FileKind, Metadata, RootDir, RootPath, copy_file_contents};
 
-use crate::Result;
+use rootfs::Error;
+
+/// The result of everything here.
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Copies everything in one root into another, empty one, the root directory's own attributes
 /// included.
-pub(super) fn copy(from: &RootDir, to: &RootDir) -> Result<()> {
+pub(crate) fn copy(from: &RootDir, to: &RootDir) -> Result<()> {
     let mut copying = Copying { from, to, linked: BTreeMap::new() };
     copying.directory(&RootPath::root())
 }
@@ -28,7 +31,7 @@ pub(super) fn copy_attributes(
     for (name, value) in source.get_xattrs(source_path)? {
         target.set_xattr(target_path, &name, &value)?;
     }
-    Ok(target.set_times(target_path, metadata.mtime)?)
+    target.set_times(target_path, metadata.mtime)
 }
 
 struct Copying<'a> {
@@ -59,7 +62,7 @@ impl Copying<'_> {
         let identity = (metadata.dev, metadata.ino);
         if metadata.nlink > 1 {
             if let Some(first) = self.linked.get(&identity) {
-                return Ok(self.to.hard_link(first, path)?);
+                return self.to.hard_link(first, path);
             }
             self.linked.insert(identity, path.clone());
         }

@@ -1,9 +1,13 @@
 //! One step: the processes of one program, from the first preparation to the last one's end.
 //!
-//! `private` arranges the surroundings on the rung `namespaces`, `placeholders` makes room in the
-//! root for what a step must find there, `program` is the command line as the kernel takes it, and
+//! `private` arranges the surroundings on the rung `namespaces`, with `mounts` for `RUN --mount`,
+//! and `moved` does without mounts; `placeholders` makes room in the root for what a step must find
+//! there, `program` is the command line as the kernel takes it, and
 //! `watch` follows the processes until none is left.
 
+mod memory;
+mod mounts;
+mod moved;
 mod network;
 mod orphans;
 mod placeholders;
@@ -68,6 +72,8 @@ pub(crate) fn run(
                 let aside = aside.join("script")?;
                 placeholders.substitute(&script.path()?, &script.content, 0o755, &aside)?;
             }
+            let mounts = &invocation.mounts;
+            moved::place(&mut placeholders, &root.dir, &root.protected, aside, mounts)?;
             // The pod's own filter holds the step already; without CAP_SYS_ADMIN a second one
             // would cost it sudo and file capabilities.
             let spec = Spec {

@@ -8,12 +8,16 @@ use std::io::Write;
 
 use rootfs::{Metadata, Protected, RootDir, RootPath, Timestamp};
 
+use super::memory::Memory;
+use super::moved::Loan;
 use crate::{Error, Result};
 
 /// What was made in one root for one step.
 pub(crate) struct Placeholders {
     root: RootDir,
     made: Vec<Made>,
+    /// For what must not be on a disk; looked for once.
+    memory: Option<Option<Memory>>,
 }
 
 struct Made {
@@ -25,18 +29,20 @@ struct Made {
     undo: Undo,
 }
 
-enum Undo {
+pub(super) enum Undo {
     /// A directory that is of use only while empty.
     Directory,
     /// An empty file that something was mounted on.
     File,
     /// A file with content, in place of what lies aside meanwhile.
     Substitute { aside: Option<RootPath> },
+    /// Something of the builder that goes back to where it was.
+    Moved { aside: Option<RootPath>, loan: Loan },
 }
 
 impl Placeholders {
     pub(super) fn new(root: &RootDir) -> Self {
-        Self { root: root.clone(), made: Vec::new() }
+        Self { root: root.clone(), made: Vec::new(), memory: None }
     }
 
     /// A directory to mount on; where it really is.
@@ -73,6 +79,67 @@ impl Placeholders {
         })
     }
 
+    /// Something to mount a directory on, or anything else; where it really is. What is there
+    /// already must be of the same kind.
+    pub(super) fn room(&mut self, path: &RootPath, directory: bool) -> Result<RootPath> {
+        let (real, found) = self.look(path)?;
+        match found {
+            None => {}
+            Some(found) => return same_kind(path, &found, directory).map(|()| real),
+        }
+        self.attempt(path, |this| {
+            if directory {
+                this.make_directories(&real)?;
+                return Ok(real);
+            }
+            if let Some(parent) = real.parent() {
+                this.make_directories(&parent)?;
+            }
+            this.record(&real, Undo::File, |root| root.create_file(&real, 0o644).map(drop))?;
+            Ok(real)
+        })
+    }
+
+    /// A place for files in memory that are gone with everything else; `None` if there is none.
+    pub(super) fn memory(&mut self) -> Result<Option<&mut Memory>> {
+        let memory = match self.memory.take() {
+            Some(memory) => memory,
+            None => Memory::make()?,
+        };
+        Ok(self.memory.insert(memory).as_mut())
+    }
+
+    /// Where a path leads, and what is there.
+    pub(super) fn look(&mut self, path: &RootPath) -> Result<(RootPath, Option<Metadata>)> {
+        self.attempt(path, |this| {
+            let real = this.root.resolve_existing(path)?;
+            let found = this.root.metadata_opt(&real)?;
+            Ok((real, found))
+        })
+    }
+
+    /// Something in place of whatever is at a path without links; that is kept aside meanwhile.
+    pub(super) fn replace(
+        &mut self,
+        real: &RootPath,
+        aside: &RootPath,
+        undo: impl FnOnce(Option<RootPath>) -> Undo,
+        make: impl FnOnce(&RootDir) -> Result<(), rootfs::Error>,
+    ) -> Result<()> {
+        self.attempt(real, |this| {
+            if let Some(parent) = real.parent() {
+                this.make_directories(&parent)?;
+            }
+            let kept = this.root.metadata_opt(real)?.is_some().then(|| aside.clone());
+            this.record(real, undo(kept.clone()), |root| {
+                if let Some(aside) = &kept {
+                    root.rename(real, aside)?;
+                }
+                make(root)
+            })
+        })
+    }
+
     /// A file with this content, whatever is there; that is kept aside meanwhile.
     pub(super) fn substitute(
         &mut self,
@@ -81,22 +148,16 @@ impl Placeholders {
         mode: u32,
         aside: &RootPath,
     ) -> Result<()> {
-        self.attempt(path, |this| {
+        let real = self.attempt(path, |this| {
             let (parent, name) = (path.parent(), path.file_name().unwrap_or_default());
             let parent = this.root.resolve_existing(&parent.unwrap_or_else(RootPath::root))?;
-            let real = parent.join(name)?;
-            this.make_directories(&parent)?;
-            let present = this.root.metadata_opt(&real)?.is_some();
-            let kept = present.then(|| aside.clone());
-            this.record(&real, Undo::Substitute { aside: kept.clone() }, |root| {
-                if let Some(aside) = &kept {
-                    root.rename(&real, aside)?;
-                }
-                let mut file = root.create_file(&real, mode)?;
-                let written = file.write_all(content);
-                written.map_err(|source| io_error(&real, source))?;
-                root.set_mode(&real, mode)
-            })
+            parent.join(name)
+        })?;
+        self.replace(&real, aside, |aside| Undo::Substitute { aside }, |root| {
+            let mut file = root.create_file(&real, mode)?;
+            let written = file.write_all(content);
+            written.map_err(|source| io_error(&real, source))?;
+            root.set_mode(&real, mode)
         })
     }
 
@@ -178,20 +239,38 @@ fn undo(root: &RootDir, made: &Made) -> Result<(), rootfs::Error> {
         }
         Undo::File if found.is_some_and(|found| is_untouched(&found)) => root.remove(&made.path)?,
         Undo::Directory | Undo::File => return Ok(()),
-        Undo::Substitute { aside } => {
-            if found.is_some() {
-                root.remove_tree(&made.path, &Protected::none())?;
-            }
-            if let Some(aside) = aside
-                && root.metadata_opt(aside)?.is_some()
-            {
-                root.rename(aside, &made.path)?;
-            }
+        Undo::Substitute { aside } => put_back(root, &made.path, aside.as_ref())?,
+        Undo::Moved { aside, loan } => {
+            loan.give_back(root, &made.path)?;
+            put_back(root, &made.path, aside.as_ref())?;
         }
     }
     // A time that the step set stays; else it is what it was before.
     let time = if parent.mtime == made.after { made.before } else { parent.mtime };
     root.set_times(&made.parent, time)
+}
+
+/// Removes what is at a path, and brings back what was there before.
+fn put_back(
+    root: &RootDir,
+    path: &RootPath,
+    aside: Option<&RootPath>,
+) -> Result<(), rootfs::Error> {
+    root.remove_tree(path, &Protected::none())?;
+    match aside {
+        Some(aside) if root.metadata_opt(aside)?.is_some() => root.rename(aside, path),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// That what is at a mount's target can be mounted on.
+pub(super) fn same_kind(target: &RootPath, found: &Metadata, directory: bool) -> Result<()> {
+    let (what, there) = match (directory, found.is_dir()) {
+        (true, false) => ("a directory", "no directory"),
+        (false, true) => ("a file", "a directory"),
+        (true, true) | (false, false) => return Ok(()),
+    };
+    Err(Error::MountKind { what, target: target.clone(), found: there })
 }
 
 /// Whether a file is what it was made as. Something was mounted on it, so the step saw another.

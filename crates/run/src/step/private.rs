@@ -12,6 +12,7 @@ use rustix::mount::MountFlags;
 use rustix::thread::UnshareFlags;
 use sys::child::{Action, Program, Spec};
 
+use super::mounts::Mounts;
 use super::placeholders::Placeholders;
 use super::{Request, c_string};
 use crate::{Invocation, Result, host};
@@ -61,7 +62,8 @@ const CLOSED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Mou
 pub(crate) struct Private {
     own_pids: bool,
     surroundings: Vec<Action>,
-    placeholders: Placeholders,
+    /// Room in directories of the builder that are mounted, and in the root; unmade in this order.
+    rooms: Vec<Placeholders>,
     files: PathBuf,
 }
 
@@ -111,8 +113,18 @@ impl Private {
             script = Some((dev.join("pipes")?, dev.join("pipes")?.join(name)?));
         }
         let targets = Targets { proc, dev, sys, etc, script };
-        let surroundings = surroundings(request.own_pids, directory, &targets, hostname)?;
-        Ok(Private { own_pids: request.own_pids, surroundings, placeholders, files })
+        let covered = [&targets.proc, &targets.dev, &targets.sys];
+        let mut mounts = Mounts::new(root, directory, covered)?;
+        for one in &invocation.mounts {
+            mounts.add(&mut placeholders, one)?;
+        }
+        let (mounted, mut rooms) = mounts.finish();
+        rooms.reverse();
+        rooms.push(placeholders);
+        let mut surroundings = surroundings(request.own_pids, directory, &targets, hostname)?;
+        surroundings.extend(mounted);
+        surroundings.push(Action::PivotRoot);
+        Ok(Private { own_pids: request.own_pids, surroundings, rooms, files })
     }
 
     /// The step's processes.
@@ -127,11 +139,16 @@ impl Private {
         // What is left of these is overwritten by the next step and removed with the stage.
         let files = RootDir::open(&self.files);
         let _ = files.and_then(|dir| dir.remove_contents(&RootPath::root(), &Protected::none()));
-        self.placeholders.clean()
+        let mut outcome = Ok(());
+        for room in self.rooms {
+            // The first failure is told; the rest is still unmade.
+            outcome = outcome.and(room.clean());
+        }
+        outcome
     }
 }
 
-/// What the supervisor does: ends with the stage's root as the only tree there is.
+/// What the supervisor does before it makes the mounts of the step and changes its root.
 fn surroundings(
     own_pids: bool,
     directory: &Path,
@@ -178,7 +195,6 @@ fn surroundings(
     if !hostname.is_empty() {
         actions.push(Action::SetHostname(hostname.as_bytes().to_vec()));
     }
-    actions.push(Action::PivotRoot);
     Ok(actions)
 }
 
@@ -237,7 +253,7 @@ fn add_sys(actions: &mut Vec<Action>, sys: &RootPath) -> Result<()> {
     Ok(())
 }
 
-fn mount(
+pub(super) fn mount(
     kind: &std::ffi::CStr,
     target: CString,
     flags: MountFlags,
@@ -260,7 +276,7 @@ fn add_script(actions: &mut Vec<Action>, directory: &RootPath, script: &RootPath
 }
 
 /// A path in the root as one from the root's directory on.
-fn relative(path: &RootPath) -> Result<CString> {
+pub(super) fn relative(path: &RootPath) -> Result<CString> {
     c_string("path", path.relative())
 }
 

@@ -13,6 +13,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
+use crate::secret::Secret;
 use crate::seccomp::Filter;
 
 /// One step of the way from the builder's own process to the program's.
@@ -80,6 +81,17 @@ pub enum Action {
     MakeDirectory(CString, u32),
     /// Makes an empty file.
     MakeFile(CString, u32),
+    /// Makes a file with a content, a mode, an owner and a group.
+    WriteFile {
+        /// Where; nothing may be there.
+        path: CString,
+        /// What it holds.
+        content: Secret,
+        /// Its mode.
+        mode: u32,
+        /// User and group id.
+        owner: (u32, u32),
+    },
     /// Makes a character device with major and minor number.
     MakeDevice(CString, u32, (u32, u32)),
     /// Makes a symbolic link: path, target.
@@ -145,6 +157,9 @@ impl Action {
             Action::ChangeDirectory(path) => rustix::process::chdir(&**path),
             Action::MakeDirectory(path, mode) => make_directory(path, *mode),
             Action::MakeFile(path, mode) => make_node(path, FileType::RegularFile, *mode, (0, 0)),
+            Action::WriteFile { path, content, mode, owner } => {
+                write_file(path, content.expose(), *mode, *owner)
+            }
             Action::MakeDevice(path, mode, number) => {
                 make_node(path, FileType::CharacterDevice, *mode, *number)
             }
@@ -316,6 +331,29 @@ fn make_node(
     rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(mode), number)
 }
 
+fn write_file(
+    path: &CStr,
+    mut content: &[u8],
+    mode: u32,
+    (uid, gid): (u32, u32),
+) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    while !content.is_empty() {
+        match rustix::io::write(&file, content) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(written) => content = &content[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(Errno::INVAL); // the kernel would read it as "leave as it is"
+    }
+    rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o7777))
+}
+
 fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: the pointer and the length are those of one slice of 32-bit group ids, which is
     // what the kernel reads. The bare call concerns this thread, the only one of this process.
@@ -371,6 +409,7 @@ impl fmt::Display for Action {
             }
             Action::MakeDirectory(path, _)
             | Action::MakeFile(path, _)
+            | Action::WriteFile { path, .. }
             | Action::MakeDevice(path, ..)
             | Action::MakeLink(path, _) => write!(formatter, "make `{}`", text(path)),
             Action::SetHostname(name) => {
