@@ -145,13 +145,17 @@ fn root_of(fixture: &Fixture) -> PathBuf {
 fn thing(fixture: &Fixture, name: &str) -> PathBuf {
     let room = fixture.root.waiting_room().expect("because it can be made");
     tree::make(&room.join(name), "d 0755 /sub\nf 0640 /file \"content\"\nl 0777 /link -> file");
-    std::fs::set_permissions(room.join(name), PermissionsExt::from_mode(0o750)).expect("it is ours");
+    std::fs::set_permissions(room.join(name), PermissionsExt::from_mode(0o750))
+        .expect("it is ours");
     room.join(name)
 }
 
 fn every_kind(fixture: &Fixture) {
     let root = root_of(fixture);
-    tree::make(&root, "d 0700 /home @5\nf 0600 /home/kept \"k\" @5\nd 0755 /srv @7\nl 0777 /srv/way -> ../home");
+    tree::make(
+        &root,
+        "d 0700 /home @5\nf 0600 /home/kept \"k\" @5\nd 0755 /srv @7\nl 0777 /srv/way -> ../home",
+    );
     directories(fixture);
     files(fixture);
     one_in_another(fixture);
@@ -174,9 +178,9 @@ fn directories(fixture: &Fixture) {
 
 fn files(fixture: &Fixture) {
     let source = thing(fixture, "files").join("file");
-    check(fixture, vec![host("/m", &source, true)], "cat /m", "content");
-    check(fixture, vec![host("/home/kept", &source, true)], "cat /home/kept", "content");
-    check(fixture, vec![host("/new/f", &source, true)], "ls /new; cat /new/f", "f\ncontent");
+    check(fixture, vec![host("/m", &source, true)], "cat /m", "content\n");
+    check(fixture, vec![host("/home/kept", &source, true)], "cat /home/kept", "content\n");
+    check(fixture, vec![host("/new/f", &source, true)], "ls /new; cat /new/f", "f\ncontent\n");
     // A socket, as an agent's: whoever connects reaches the builder.
     let room = fixture.root.waiting_room().expect("because it can be made");
     let listener = UnixListener::bind(room.join("s")).expect("because the path is short enough");
@@ -189,9 +193,9 @@ fn files(fixture: &Fixture) {
 fn one_in_another(fixture: &Fixture) {
     let (outer, inner) = (thing(fixture, "outer"), thing(fixture, "inner"));
     let mounts = || vec![tmpfs("/t"), host("/t/a/b", &inner, true), tmpfs("/t/a/b/sub")];
-    check(fixture, mounts(), "cat /t/a/b/file; ls /t/a/b/sub; touch /t/y", "content");
+    check(fixture, mounts(), "cat /t/a/b/file; ls /t/a/b/sub; touch /t/y", "content\n");
     let mounts = vec![host("/m", &outer, false), host("/m/new/f", &inner.join("file"), true)];
-    check(fixture, mounts, "cat /m/new/f; touch /m/mine", "content");
+    check(fixture, mounts, "cat /m/new/f; touch /m/mine", "content\n");
     assert!(outer.join("mine").exists() && !outer.join("new").exists());
     // On top of each other, the last one is seen.
     let mounts = vec![tmpfs("/m"), host("/m", &inner, true)];
@@ -200,7 +204,12 @@ fn one_in_another(fixture: &Fixture) {
 
 fn secrets(fixture: &Fixture) {
     let mounts = || vec![secret("/run/secrets/a", "hush", 0o440, 0, 1000)];
-    check(fixture, mounts(), "cat /run/secrets/a; stat -L -c %a:%u:%g /run/secrets/a", "hush440:0:1000\n");
+    check(
+        fixture,
+        mounts(),
+        "cat /run/secrets/a; stat -L -c %a:%u:%g /run/secrets/a",
+        "hush440:0:1000\n",
+    );
     let anna = |group| run::Identity { uid: 1000, gid: group, groups: Vec::new() };
     for (group, status) in [(1000, 0), (7, 1)] {
         let mut invocation = shell("cat /run/secrets/a");
@@ -281,7 +290,7 @@ fn mounted() {
     let refused = "(echo x > /s) 2>/dev/null || rm /s 2>/dev/null || echo kept";
     check(&fixture, vec![secret("/s", "x", 0o666, 0, 0)], refused, "kept\n");
     let mounts = vec![tmpfs("/dev/x"), host("/dev/y", &source.join("file"), true)];
-    check(&fixture, mounts, "touch /dev/x/z; cat /dev/y", "content");
+    check(&fixture, mounts, "touch /dev/x/z; cat /dev/y", "content\n");
     // Room cannot be made in what the step may not change.
     let error = with(&fixture, vec![host("/m", &source, true), tmpfs("/m/none")], "true");
     let text = chain(&error.expect_err("because it is read-only"));

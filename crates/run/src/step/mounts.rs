@@ -108,10 +108,8 @@ impl<'a> Mounts<'a> {
         read_only: bool,
     ) -> Result<()> {
         let path = host::real_path(path)?;
-        let found = rustix::fs::lstat(&path).map_err(|errno| Error::MountSource {
-            path: path.clone(),
-            source: errno.into(),
-        })?;
+        let found = rustix::fs::lstat(&path)
+            .map_err(|errno| Error::MountSource { path: path.clone(), source: errno.into() })?;
         let directory = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
         let real = self.room(placeholders, &one.target, directory)?;
         // From the root's directory on, which is the working directory by then.

@@ -51,11 +51,16 @@ pub(super) fn place(
             MountKind::Tmpfs { .. } => {
                 let (mode, uid, gid) =
                     found.map_or((0o1777, 0, 0), |found| (found.mode, found.uid, found.gid));
-                placeholders.replace(&real, &aside, |aside| Undo::Substitute { aside }, |root| {
-                    root.create_dir(&real, 0o700)?;
-                    root.set_owner(&real, uid, gid)?;
-                    root.set_mode(&real, mode)
-                })?;
+                placeholders.replace(
+                    &real,
+                    &aside,
+                    |aside| Undo::Substitute { aside },
+                    |root| {
+                        root.create_dir(&real, 0o700)?;
+                        root.set_owner(&real, uid, gid)?;
+                        root.set_mode(&real, mode)
+                    },
+                )?;
             }
             MountKind::Secret { content, mode, uid, gid } => {
                 let rights = (*mode, *uid, *gid);

@@ -153,12 +153,17 @@ impl Placeholders {
             let parent = this.root.resolve_existing(&parent.unwrap_or_else(RootPath::root))?;
             parent.join(name)
         })?;
-        self.replace(&real, aside, |aside| Undo::Substitute { aside }, |root| {
-            let mut file = root.create_file(&real, mode)?;
-            let written = file.write_all(content);
-            written.map_err(|source| io_error(&real, source))?;
-            root.set_mode(&real, mode)
-        })
+        self.replace(
+            &real,
+            aside,
+            |aside| Undo::Substitute { aside },
+            |root| {
+                let mut file = root.create_file(&real, mode)?;
+                let written = file.write_all(content);
+                written.map_err(|source| io_error(&real, source))?;
+                root.set_mode(&real, mode)
+            },
+        )
     }
 
     fn make_directories(&mut self, real: &RootPath) -> Result<(), rootfs::Error> {
