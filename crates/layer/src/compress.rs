@@ -2,24 +2,23 @@
 //!
 //! Bytes are gathered in blocks of a fixed size. gzip writes one independent member per block, so
 //! that blocks can be compressed in parallel and the result depends on the input and the level
-//! alone. The calling thread fills blocks, hashes them and writes the results to the sink in
-//! order; workers only compress. At most `threads + 2` blocks are under way, whatever the length.
+//! alone. The calling thread fills blocks and writes the results to the sink in order; one thread
+//! hashes the blocks, others compress them. At most `threads + 2` blocks are under way, whatever
+//! the length.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use oci::{DiffId, Digest};
 use sha2::{Digest as _, Sha256};
 
+use crate::digester::{Block, Digester, Spare};
 use crate::error::{Error, Result};
+use crate::pool::{Compressor, Member, Pool};
 
 /// Bytes of one gzip member. Part of what a layer's digest depends on: never change it lightly.
 const BLOCK: usize = 1 << 20;
-/// More workers than this do not help: the one thread that hashes is the limit then.
-const MAX_THREADS: usize = 8;
 /// zstd's output depends on being multi-threaded or not, so the count is fixed, not the machine's.
 const ZSTD_WORKERS: u32 = 2;
 /// Bytes one zstd worker takes at a time; fixed for the same reason, and it bounds the memory.
@@ -63,21 +62,20 @@ pub struct Encoded {
 
 /// Compresses and hashes what is written to it.
 pub struct Encoder<W: Write> {
+    /// The block being filled, always of its full length, and how much of it is filled.
     block: Vec<u8>,
-    plain: Sha256,
-    plain_size: u64,
+    filled: usize,
+    plain: Digester,
+    /// Whether hashing beside the work is worth a thread.
+    is_alone: bool,
+    spare: Spare,
+    free: Receiver<Vec<u8>>,
     method: Method<W>,
 }
 
 enum Method<W: Write> {
     Plain(Sink<W>),
-    Members {
-        sink: Sink<W>,
-        level: u32,
-        pool: Pool,
-        single: Option<libdeflater::Compressor>,
-        any: bool,
-    },
+    Members { sink: Sink<W>, pool: Pool, alone: Compressor, member: Member, any: bool },
     OneMember(flate2::write::GzEncoder<Sink<W>>),
     Zstd(zstd::stream::write::Encoder<'static, Sink<W>>),
 }
@@ -85,14 +83,17 @@ enum Method<W: Write> {
 /// Counts and hashes what reaches the real sink.
 struct Sink<W> {
     inner: W,
-    hash: Sha256,
+    /// `None` where the bytes are the plain ones, which are hashed already.
+    hash: Option<Sha256>,
     size: u64,
 }
 
 impl<W: Write> Write for Sink<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..written]);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&bytes[..written]);
+        }
         self.size += written as u64;
         Ok(written)
     }
@@ -111,7 +112,9 @@ impl<W: Write> Encoder<W> {
         threads: usize,
         single_member: bool,
     ) -> Result<Self> {
-        let sink = Sink { inner: sink, hash: Sha256::new(), size: 0 };
+        let (spare, free) = Spare::new(Pool::room(threads));
+        let hash = (compression != Compression::None).then(Sha256::new);
+        let sink = Sink { inner: sink, hash, size: 0 };
         let method = match compression {
             Compression::None => Method::Plain(sink),
             Compression::Gzip { level } if single_member => {
@@ -122,11 +125,15 @@ impl<W: Write> Encoder<W> {
             }
             Compression::Gzip { level } => {
                 let level = checked_gzip(level)?;
-                Method::Members { sink, level, pool: Pool::new(threads), single: None, any: false }
+                let pool = Pool::new(threads, level, spare.clone());
+                let (alone, member) = (Compressor::new(level), Member::default());
+                Method::Members { sink, pool, alone, member, any: false }
             }
             Compression::Zstd { level } => Method::Zstd(zstd_encoder(sink, level)?),
         };
-        Ok(Self { block: Vec::new(), plain: Sha256::new(), plain_size: 0, method })
+        let plain = Digester::new(spare.clone());
+        let is_alone = threads <= 1;
+        Ok(Self { block: Vec::new(), filled: 0, plain, is_alone, spare, free, method })
     }
 
     /// Takes exactly `size` bytes from `reader`, straight into the block being filled.
@@ -134,16 +141,12 @@ impl<W: Write> Encoder<W> {
     /// Returns how many were missing when the reader ended early.
     pub(crate) fn take_from(&mut self, reader: &mut impl Read, mut size: u64) -> Result<u64> {
         while size > 0 {
-            let filled = self.block.len();
-            let room = (BLOCK - filled).min(usize::try_from(size).unwrap_or(BLOCK));
-            self.block.resize(filled + room, 0);
-            let read = read_some(reader, &mut self.block[filled..]);
-            self.block.truncate(filled + *read.as_ref().unwrap_or(&0));
-            match read.map_err(Error::Read)? {
-                0 => return Ok(size),
-                count => size -= count as u64,
+            let length = read_some(reader, self.room(size)).map_err(Error::Read)?;
+            if length == 0 {
+                return Ok(size);
             }
-            self.flush_full()?;
+            size -= length as u64;
+            self.fill(length)?;
         }
         Ok(0)
     }
@@ -151,10 +154,11 @@ impl<W: Write> Encoder<W> {
     /// Appends bytes.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            let room = (BLOCK - self.block.len()).min(bytes.len());
-            self.block.extend_from_slice(&bytes[..room]);
-            bytes = &bytes[room..];
-            self.flush_full()?;
+            let room = self.room(bytes.len() as u64);
+            let length = room.len();
+            room.copy_from_slice(&bytes[..length]);
+            bytes = &bytes[length..];
+            self.fill(length)?;
         }
         Ok(())
     }
@@ -162,10 +166,11 @@ impl<W: Write> Encoder<W> {
     /// Appends zeros: padding, and the holes of sparse files.
     pub(crate) fn push_zeros(&mut self, mut count: u64) -> Result<()> {
         while count > 0 {
-            let room = (BLOCK - self.block.len()).min(usize::try_from(count).unwrap_or(BLOCK));
-            self.block.resize(self.block.len() + room, 0);
-            count -= room as u64;
-            self.flush_full()?;
+            let room = self.room(count);
+            let length = room.len();
+            room.fill(0);
+            count -= length as u64;
+            self.fill(length)?;
         }
         Ok(())
     }
@@ -173,21 +178,21 @@ impl<W: Write> Encoder<W> {
     /// The number of plain bytes so far.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.plain_size + self.block.len() as u64
+        self.plain.size() + self.filled as u64
     }
 
     /// Ends the stream and hands the sink back.
     pub fn finish(mut self) -> Result<(W, Encoded)> {
-        self.flush_block()?;
+        self.flush_short()?;
         let mut sink = match self.method {
             Method::Plain(sink) => sink,
-            Method::Members { mut sink, level, mut pool, mut single, any } => {
+            Method::Members { mut sink, mut pool, mut alone, mut member, any } => {
                 while let Some(member) = pool.next_member()? {
-                    sink.write_all(&member).map_err(Error::Sink)?;
+                    sink.write_all(member.bytes()).map_err(Error::Sink)?;
                 }
                 if !any {
-                    let member = member(&mut single, level, &[])?;
-                    sink.write_all(&member).map_err(Error::Sink)?;
+                    alone.member(&[], &mut member)?;
+                    sink.write_all(member.bytes()).map_err(Error::Sink)?;
                 }
                 sink
             }
@@ -195,48 +200,80 @@ impl<W: Write> Encoder<W> {
             Method::Zstd(encoder) => encoder.finish().map_err(Error::Sink)?,
         };
         sink.flush().map_err(Error::Sink)?;
-        let encoded = Encoded {
-            diff_id: DiffId(Digest::from_sha256(self.plain.finalize().into())),
-            uncompressed_size: self.plain_size,
-            digest: Digest::from_sha256(sink.hash.finalize().into()),
-            size: sink.size,
+        let uncompressed_size = self.plain.size();
+        let diff_id = self.plain.finish().map_err(Error::Sink)?;
+        let digest = match sink.hash {
+            Some(hash) => Digest::from_sha256(hash.finalize().into()),
+            None => diff_id.0.clone(),
         };
+        let encoded = Encoded { diff_id, uncompressed_size, digest, size: sink.size };
         Ok((sink.inner, encoded))
     }
 
-    fn flush_full(&mut self) -> Result<()> {
-        if self.block.len() == BLOCK { self.flush_block() } else { Ok(()) }
+    /// What is left of the block being filled, `wanted` bytes at most; never nothing.
+    fn room(&mut self, wanted: u64) -> &mut [u8] {
+        if self.block.is_empty() {
+            self.block = self.free.try_recv().unwrap_or_default();
+            self.block.resize(BLOCK, 0);
+        }
+        let room = &mut self.block[self.filled..];
+        let length = room.len().min(usize::try_from(wanted).unwrap_or(BLOCK));
+        &mut room[..length]
     }
 
-    fn flush_block(&mut self) -> Result<()> {
-        if self.block.is_empty() {
-            return Ok(());
+    /// Says how much of the room was used.
+    fn fill(&mut self, length: usize) -> Result<()> {
+        self.filled += length;
+        if self.filled == BLOCK { self.flush_full() } else { Ok(()) }
+    }
+
+    /// Hands on a block that is full.
+    fn flush_full(&mut self) -> Result<()> {
+        if self.is_alone {
+            return self.flush_short();
         }
-        self.plain.update(&self.block);
-        self.plain_size += self.block.len() as u64;
+        self.filled = 0;
+        let block: Block = Arc::new(std::mem::take(&mut self.block));
+        self.plain.update(Arc::clone(&block)).map_err(Error::Sink)?;
         match &mut self.method {
-            Method::Plain(sink) => sink.write_all(&self.block).map_err(Error::Sink)?,
-            Method::OneMember(encoder) => encoder.write_all(&self.block).map_err(Error::Sink)?,
-            Method::Zstd(encoder) => encoder.write_all(&self.block).map_err(Error::Sink)?,
-            Method::Members { sink, level, pool, single, any } => {
+            Method::Plain(sink) => sink.write_all(&block).map_err(Error::Sink)?,
+            Method::OneMember(encoder) => encoder.write_all(&block).map_err(Error::Sink)?,
+            Method::Zstd(encoder) => encoder.write_all(&block).map_err(Error::Sink)?,
+            Method::Members { sink, pool, any, .. } => {
                 *any = true;
-                // A short block is the last: not worth a thread where none runs yet.
-                if pool.threads == 1 || (pool.workers.is_empty() && self.block.len() < BLOCK) {
-                    let member = member(single, *level, &self.block)?;
-                    sink.write_all(&member).map_err(Error::Sink)?;
-                } else {
-                    if pool.is_full()
-                        && let Some(member) = pool.next_member()?
-                    {
-                        sink.write_all(&member).map_err(Error::Sink)?;
-                    }
-                    let empty = pool.spare.pop().unwrap_or_default();
-                    pool.submit(std::mem::replace(&mut self.block, empty), *level)?;
+                if pool.is_full()
+                    && let Some(member) = pool.next_member()?
+                {
+                    sink.write_all(member.bytes()).map_err(Error::Sink)?;
+                    pool.reuse(member);
                 }
+                return pool.submit(block);
             }
         }
-        self.block.clear();
+        self.spare.give_back(block);
         Ok(())
+    }
+
+    /// Does all work on this thread: for the last block, and where there is no other thread.
+    fn flush_short(&mut self) -> Result<()> {
+        let bytes = &self.block[..std::mem::take(&mut self.filled)];
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.plain.update_here(bytes).map_err(Error::Sink)?;
+        match &mut self.method {
+            Method::Plain(sink) => sink.write_all(bytes).map_err(Error::Sink),
+            Method::OneMember(encoder) => encoder.write_all(bytes).map_err(Error::Sink),
+            Method::Zstd(encoder) => encoder.write_all(bytes).map_err(Error::Sink),
+            Method::Members { sink, pool, alone, member, any } => {
+                *any = true;
+                while let Some(member) = pool.next_member()? {
+                    sink.write_all(member.bytes()).map_err(Error::Sink)?;
+                }
+                alone.member(bytes, member)?;
+                sink.write_all(member.bytes()).map_err(Error::Sink)
+            }
+        }
     }
 }
 
@@ -249,126 +286,6 @@ impl<W: Write> Write for Encoder<W> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// The threads that compress, and what they have in hand, oldest first.
-struct Pool {
-    threads: usize,
-    jobs: Option<SyncSender<Job>>,
-    pending: VecDeque<Receiver<Done>>,
-    workers: Vec<JoinHandle<()>>,
-    spare: Vec<Vec<u8>>,
-}
-
-struct Job {
-    block: Vec<u8>,
-    level: u32,
-    reply: SyncSender<Done>,
-}
-
-struct Done {
-    member: Result<Vec<u8>>,
-    block: Vec<u8>,
-}
-
-impl Pool {
-    fn new(threads: usize) -> Self {
-        let threads = threads.clamp(1, MAX_THREADS);
-        Self {
-            threads,
-            jobs: None,
-            pending: VecDeque::new(),
-            workers: Vec::new(),
-            spare: Vec::new(),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.pending.len() >= self.threads + 2
-    }
-
-    fn submit(&mut self, block: Vec<u8>, level: u32) -> Result<()> {
-        let jobs = match &self.jobs {
-            Some(jobs) => jobs,
-            None => self.start()?,
-        };
-        let (reply, done) = sync_channel(1);
-        let job = Job { block, level, reply };
-        jobs.send(job)
-            .map_err(|_| Error::Sink(io::Error::other("the compressing threads ended")))?;
-        self.pending.push_back(done);
-        Ok(())
-    }
-
-    fn start(&mut self) -> Result<&SyncSender<Job>> {
-        let (sender, receiver) = sync_channel(self.threads + 2);
-        let receiver = Arc::new(Mutex::new(receiver));
-        for _ in 0..self.threads {
-            let receiver = Arc::clone(&receiver);
-            let worker = std::thread::Builder::new()
-                .name("layer-gzip".to_owned())
-                .spawn(move || work(&receiver))
-                .map_err(Error::Sink)?;
-            self.workers.push(worker);
-        }
-        Ok(self.jobs.insert(sender))
-    }
-
-    fn next_member(&mut self) -> Result<Option<Vec<u8>>> {
-        let Some(done) = self.pending.pop_front() else { return Ok(None) };
-        let done = done
-            .recv()
-            .map_err(|_| Error::Sink(io::Error::other("a compressing thread ended early")))?;
-        let mut block = done.block;
-        block.clear();
-        self.spare.push(block);
-        done.member.map(Some)
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.jobs = None;
-        self.pending.clear();
-        for worker in self.workers.drain(..) {
-            // A worker that panicked has already made its job fail; there is no one to tell here.
-            let _ = worker.join();
-        }
-    }
-}
-
-fn work(jobs: &Mutex<Receiver<Job>>) {
-    let mut compressor = None;
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { block, level, reply }) = job else { return };
-        let member = member(&mut compressor, level, &block);
-        // The writer has gone away after an error of its own: nobody wants this member.
-        let _ = reply.send(Done { member, block });
-    }
-}
-
-/// One complete gzip member; the header states no time and no system.
-fn member(
-    compressor: &mut Option<libdeflater::Compressor>,
-    level: u32,
-    block: &[u8],
-) -> Result<Vec<u8>> {
-    let compressor = match compressor {
-        Some(compressor) => compressor,
-        None => {
-            let level =
-                i32::try_from(level).ok().and_then(|l| libdeflater::CompressionLvl::new(l).ok());
-            let level = level.ok_or_else(|| Error::Sink(io::Error::other("no such gzip level")))?;
-            compressor.insert(libdeflater::Compressor::new(level))
-        }
-    };
-    let mut out = vec![0; compressor.gzip_compress_bound(block.len())];
-    let size = compressor
-        .gzip_compress(block, &mut out)
-        .map_err(|error| Error::Sink(io::Error::other(error.to_string())))?;
-    out.truncate(size);
-    Ok(out)
 }
 
 fn checked_gzip(level: u32) -> Result<u32> {

@@ -24,21 +24,16 @@ pub(crate) struct Content<'a, W: Write> {
 }
 
 impl<W: Write> Content<'_, W> {
-    /// Appends the file that `metadata` was taken of, and the padding after it.
+    /// Appends the open file that `metadata` was taken of, and the padding after it.
     pub(crate) fn copy(mut self, metadata: &Metadata, mut file: File) -> Result<()> {
         let path = self.path;
-        let before = stamp(path, &file)?;
-        let expected = (metadata.ino, metadata.size, metadata.mtime.secs);
-        if (before.ino, before.size, before.mtime.0) != expected {
-            return Err(Error::Changed(path.to_string()));
-        }
         if metadata.blocks.saturating_mul(512) < metadata.size {
             self.sparse(metadata.size, &mut file)?;
         } else {
             self.piece(metadata.size, &mut file)?;
         }
         // The time of change is enough: every write moves it, also one through a mapping.
-        if stamp(path, &file)? != before {
+        if stamp(path, &file)? != Stamp::of(metadata) {
             return Err(Error::Changed(path.to_string()));
         }
         self.encoder.push_zeros(metadata.size.wrapping_neg() % BLOCK as u64)
@@ -108,19 +103,24 @@ impl<W: Write> Content<'_, W> {
 /// What moves when a file is written to.
 #[derive(PartialEq, Eq)]
 struct Stamp {
-    ino: u64,
     size: u64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
+    mtime: (i64, u64),
+    ctime: (i64, u64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let Metadata { size, mtime, ctime, .. } = *metadata;
+        let (mtime, ctime) = ((mtime.secs, mtime.nanos.into()), (ctime.secs, ctime.nanos.into()));
+        Self { size, mtime, ctime }
+    }
 }
 
 fn stamp(path: &RootPath, file: &File) -> Result<Stamp> {
     let stat = rustix::fs::fstat(file).map_err(|errno| failed("inspect", path, errno))?;
-    let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or_default();
     Ok(Stamp {
-        ino: stat.st_ino,
         size: u64::try_from(stat.st_size).unwrap_or_default(),
-        mtime: (stat.st_mtime, nanos(stat.st_mtime_nsec)),
-        ctime: (stat.st_ctime, nanos(stat.st_ctime_nsec)),
+        mtime: (stat.st_mtime, stat.st_mtime_nsec),
+        ctime: (stat.st_ctime, stat.st_ctime_nsec),
     })
 }

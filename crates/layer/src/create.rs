@@ -18,6 +18,8 @@ use crate::place::{Existing, Placer, Target};
 
 /// Between two questions whether to stop.
 const PIECE: u64 = 8 << 20;
+/// As many zeros at once are left to be a hole; for fewer it is not worth one.
+const HOLE: usize = 32 << 10;
 
 impl Placer<'_> {
     pub(crate) fn make(
@@ -95,10 +97,13 @@ impl Placer<'_> {
     ) -> Result<()> {
         let (mut end, mut asked) = (0, 0);
         archive.copy_body(&mut |offset, bytes| {
-            file.write_all_at(bytes, offset).map_err(|source| failed("write", path, source))?;
-            end = offset + bytes.len() as u64;
-            if end - asked > PIECE {
-                asked = end;
+            let after = offset + bytes.len() as u64;
+            if bytes.len() < HOLE || !is_zero(bytes) {
+                file.write_all_at(bytes, offset).map_err(|source| failed("write", path, source))?;
+                end = after;
+            }
+            if after - asked > PIECE {
+                asked = after;
                 if self.terms.stop.is_stopped() {
                     return Err(Error::Stopped);
                 }
@@ -363,6 +368,11 @@ impl Placer<'_> {
             _ => Err(failed("set an attribute of", path, error)),
         }
     }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
 }
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {

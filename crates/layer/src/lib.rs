@@ -22,6 +22,8 @@ mod sparse;
 
 mod compress;
 mod decode;
+mod digester;
+mod pool;
 
 mod apply;
 mod content;

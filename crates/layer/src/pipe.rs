@@ -1,16 +1,17 @@
-//! The stream under an archive: decoded and hashed on a thread of its own, read here.
+//! The stream under an archive: decoded on one thread, hashed on another, read here.
 //!
 //! Decoding, hashing and making files overlap; between them lie a few blocks, never more. The
 //! stream is always read to its end, beyond the end of the archive in it: only then is its digest
 //! that of the layer.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use oci::{DiffId, Digest};
-use sha2::{Digest as _, Sha256};
+use oci::DiffId;
 
 use crate::decode::{Accepted, decoder};
+use crate::digester::{Block, Digester, Spare};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
@@ -19,10 +20,10 @@ const BLOCKS: usize = 4;
 
 /// The decoded stream as the archive reader takes it.
 pub(crate) struct Pipe {
-    blocks: Receiver<Vec<u8>>,
+    blocks: Receiver<Block>,
     /// Used blocks go back to be filled again.
-    used: SyncSender<Vec<u8>>,
-    block: Vec<u8>,
+    spare: Spare,
+    block: Block,
     position: usize,
     ended: bool,
 }
@@ -40,14 +41,26 @@ pub(crate) fn with_stream<R: Read + Send, T>(
     limits: &Limits,
     consume: impl FnOnce(&mut Pipe) -> Result<T>,
 ) -> Result<(T, Stream)> {
+    let (spare, free) = Spare::new(2 * BLOCKS + 4);
+    let mut source = Source {
+        decoder: decoder(reader, accepted, limits)?,
+        digester: Digester::new(spare.clone()),
+        limit: limits.archive_bytes,
+    };
+    let first = source.next_block(Vec::new())?;
+    let (filled, blocks) = sync_channel(BLOCKS);
+    let mut pipe =
+        Pipe { blocks, spare, block: first.unwrap_or_default(), position: 0, ended: false };
+    if pipe.block.len() < BLOCK {
+        // That was all: not worth a thread.
+        drop(filled);
+        return Ok((consume(&mut pipe)?, source.finish()?));
+    }
     std::thread::scope(|scope| {
-        let (filled, blocks) = sync_channel(BLOCKS);
-        let (used, free) = sync_channel(BLOCKS + 2);
         let pump = std::thread::Builder::new()
             .name("layer-decode".to_owned())
-            .spawn_scoped(scope, move || pump(reader, accepted, limits, &filled, &free))
+            .spawn_scoped(scope, move || pump(source, &filled, &free))
             .map_err(Error::Read)?;
-        let mut pipe = Pipe { blocks, used, block: Vec::new(), position: 0, ended: false };
         let consumed = consume(&mut pipe);
         if consumed.is_ok() {
             while pipe.next_block() {}
@@ -67,36 +80,54 @@ pub(crate) fn with_stream<R: Read + Send, T>(
     })
 }
 
-/// Decodes and hashes until the end, an error, or nobody listens any more.
-fn pump<R: Read + Send>(
-    reader: R,
-    accepted: Accepted,
-    limits: &Limits,
-    filled: &SyncSender<Vec<u8>>,
+/// Decodes and hashes.
+struct Source<'a> {
+    decoder: Box<dyn Read + Send + 'a>,
+    digester: Digester,
+    limit: u64,
+}
+
+impl Source<'_> {
+    /// The next bytes, in the buffer that is given; a block that is not full is the last.
+    fn next_block(&mut self, mut block: Vec<u8>) -> Result<Option<Block>> {
+        block.clear();
+        (&mut self.decoder).take(BLOCK as u64).read_to_end(&mut block).map_err(Error::Read)?;
+        if block.is_empty() {
+            return Ok(None);
+        }
+        let size = self.digester.size() + block.len() as u64;
+        if size > self.limit {
+            let what = "bytes of the uncompressed archive";
+            return Err(Error::Limit { what, limit: self.limit });
+        }
+        let block: Block = Arc::new(block);
+        let hashed = if block.len() < BLOCK {
+            self.digester.update_here(&block)
+        } else {
+            self.digester.update(Arc::clone(&block))
+        };
+        hashed.map_err(Error::Read)?;
+        Ok(Some(block))
+    }
+
+    fn finish(self) -> Result<Stream> {
+        let size = self.digester.size();
+        Ok(Stream { diff_id: self.digester.finish().map_err(Error::Read)?, size })
+    }
+}
+
+/// Goes on until the end, an error, or nobody listens any more.
+fn pump(
+    mut source: Source<'_>,
+    filled: &SyncSender<Block>,
     free: &Receiver<Vec<u8>>,
 ) -> Result<Stream> {
-    let mut decoder = decoder(reader, accepted, limits)?;
-    let mut hash = Sha256::new();
-    let mut size = 0u64;
-    loop {
-        let mut block = free.try_recv().unwrap_or_default();
-        block.clear();
-        (&mut decoder).take(BLOCK as u64).read_to_end(&mut block).map_err(Error::Read)?;
-        if block.is_empty() {
-            break;
-        }
-        size += block.len() as u64;
-        if size > limits.archive_bytes {
-            let limit = limits.archive_bytes;
-            return Err(Error::Limit { what: "bytes of the uncompressed archive", limit });
-        }
-        hash.update(&block);
+    while let Some(block) = source.next_block(free.try_recv().unwrap_or_default())? {
         if filled.send(block).is_err() {
             break;
         }
     }
-    let diff_id = DiffId(Digest::from_sha256(hash.finalize().into()));
-    Ok(Stream { diff_id, size })
+    source.finish()
 }
 
 impl Pipe {
@@ -107,11 +138,10 @@ impl Pipe {
         }
         match self.blocks.recv() {
             Ok(block) => {
-                // Full or closed: then the block is simply freed.
-                let _ = self.used.try_send(std::mem::replace(&mut self.block, block));
+                self.spare.give_back(std::mem::replace(&mut self.block, block));
             }
             Err(_) => {
-                self.block.clear();
+                self.block = Block::default();
                 self.ended = true;
             }
         }

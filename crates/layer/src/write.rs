@@ -173,8 +173,9 @@ impl<W: Write> LayerWriter<'_, W> {
             return Err(unstorable(path, "its name is that of a whiteout"));
         }
         let (directory, name) = self.locate(path)?;
-        let metadata =
-            directory.metadata(&name).map_err(|source| failed("inspect", path, source))?;
+        // Held open, so that all that is written of it is of one file.
+        let node = directory.open_node(&name).map_err(|source| failed("open", path, source))?;
+        let metadata = *node.metadata();
         if metadata.kind == FileKind::Socket {
             self.sockets.push(path.clone());
             return Ok(None);
@@ -186,19 +187,18 @@ impl<W: Write> LayerWriter<'_, W> {
             self.append(&entry)?;
             return Ok(Some(metadata.kind));
         }
-        let xattrs = directory.get_xattrs(&name);
-        entry.xattrs = xattrs.map_err(|source| failed("read the attributes of", path, source))?;
+        entry.xattrs =
+            node.xattrs().map_err(|source| failed("read the attributes of", path, source))?;
         match metadata.kind {
             FileKind::File => {
-                let file = directory.open_file(&name);
-                let file = file.map_err(|source| failed("open", path, source))?;
+                let file = node.into_file().map_err(|source| failed("open", path, source))?;
                 self.append(&entry)?;
                 Content { path, encoder: &mut self.encoder, stop: self.stop }
                     .copy(&metadata, file)?;
             }
             FileKind::Symlink => {
-                let target = directory.read_link(&name);
-                let target = target.map_err(|source| failed("read the link", path, source))?;
+                let target =
+                    node.read_link().map_err(|source| failed("read the link", path, source))?;
                 entry.kind = Kind::Symlink(target);
                 self.append(&entry)?;
             }

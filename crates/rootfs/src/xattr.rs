@@ -66,10 +66,7 @@ impl Access {
     fn all(&self) -> Result<Xattrs, Errno> {
         match self {
             Access::Open(fd) => of_open(fd),
-            Access::Path(path, _) => collect(
-                |buffer| rustix::fs::listxattr(path.as_str(), buffer),
-                |name, buffer| rustix::fs::getxattr(path.as_str(), name, buffer),
-            ),
+            Access::Path(path, _) => of_path(path),
             Access::None => Ok(Xattrs::new()),
         }
     }
@@ -120,6 +117,18 @@ impl RootDir {
 /// The attributes of an entry of an open directory that belong in a layer.
 pub(crate) fn of_entry(entry: &Entry<'_>, kind: FileKind) -> Result<Xattrs, Errno> {
     Access::of(entry, kind)?.all()
+}
+
+/// The attributes of what a mere reference is open to; none where no /proc is mounted.
+pub(crate) fn of_reference(reference: &OwnedFd) -> Result<Xattrs, Errno> {
+    path_of(reference).map_or_else(|| Ok(Xattrs::new()), |path| of_path(&path))
+}
+
+fn of_path(path: &str) -> Result<Xattrs, Errno> {
+    collect(
+        |buffer| rustix::fs::listxattr(path, buffer),
+        |name, buffer| rustix::fs::getxattr(path, name, buffer),
+    )
 }
 
 /// The attributes of an open file or directory that belong in a layer.

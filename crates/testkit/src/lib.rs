@@ -9,6 +9,7 @@
 pub mod base_image;
 pub mod fault;
 pub mod git_server;
+pub mod hostile;
 pub mod http_server;
 pub mod layout;
 pub mod registry;
@@ -18,6 +19,9 @@ pub mod tree;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What the kernel says of a file system in memory.
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 /// A temporary directory that is gone when this is dropped.
 #[derive(Debug)]
@@ -30,6 +34,14 @@ impl ScratchRoot {
     #[must_use]
     pub fn new() -> ScratchRoot {
         ScratchRoot::within(&std::env::temp_dir())
+    }
+
+    /// The same in memory, where the machine has a place for that: for many small trees.
+    #[must_use]
+    pub fn in_memory() -> ScratchRoot {
+        let memory = Path::new("/dev/shm");
+        let is_memory = rustix::fs::statfs(memory).is_ok_and(|found| found.f_type == TMPFS);
+        if is_memory { ScratchRoot::within(memory) } else { ScratchRoot::new() }
     }
 
     /// An empty directory below a directory of the caller's choice.

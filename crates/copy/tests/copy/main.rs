@@ -10,6 +10,7 @@ use glob::IgnoreFile;
 use rootfs::{ChangeSet, Protected, RootDir, RootPath};
 use testkit::{ScratchRoot, require_root, tree};
 
+mod archive_table;
 mod archives;
 mod destinations;
 mod hostile;

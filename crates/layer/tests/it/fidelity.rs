@@ -4,7 +4,7 @@ use layer::{Compression, WriteOptions};
 use testkit::tree::{Shown, make, print_with};
 use testkit::{ScratchRoot, require_root};
 
-use super::{apply, everything, open, rooted, write, write_all};
+use super::{apply, apply_as_anyone, everything, open, rooted, write, write_all};
 
 const ALL: Shown = Shown { owners: true, times: true };
 
@@ -130,6 +130,31 @@ fn root_sparse_files_are_whole_and_stay_cheap() {
     assert!(a.metadata().expect("it is there").blocks() < 1000);
 }
 
+/// The same tar as one gzip member or several, told apart by how far a reader of one member comes.
+#[test]
+fn gzip_can_be_one_member() {
+    use std::io::Read;
+    let source = ScratchRoot::new();
+    make(source.path(), "f 0644 /big \"0123456789abcdef\"*200000");
+    let write = |single_member| {
+        let compression = Compression::Gzip { level: 6 };
+        let options = WriteOptions { compression, single_member, ..WriteOptions::default() };
+        let (bytes, written) = write_all(source.path(), &options);
+        assert_eq!(
+            apply_as_anyone(ScratchRoot::new().path(), &bytes).expect("our own layer").diff_id,
+            written.diff_id
+        );
+        let mut first = Vec::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut first).expect("a gzip member");
+        (written, first.len() as u64)
+    };
+    let (one, first_of_one) = write(true);
+    let (many, first_of_many) = write(false);
+    assert_eq!(one.diff_id, many.diff_id);
+    assert_eq!(first_of_one, one.uncompressed_size);
+    assert_eq!(first_of_many, 1 << 20);
+}
+
 #[test]
 fn sockets_are_left_out_and_told() {
     let source = ScratchRoot::new();
@@ -196,7 +221,7 @@ fn what_a_layer_cannot_hold_is_an_error() {
     };
     check("/.wh.x", "`/.wh.x` cannot be stored in a layer: its name is that of a whiteout");
     check("/secret", "`/secret` cannot be stored in a layer: it is protected");
-    check("/missing", "cannot inspect `/missing`");
+    check("/missing", "cannot open `/missing`");
 }
 
 #[test]

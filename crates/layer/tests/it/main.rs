@@ -6,6 +6,7 @@ mod fidelity;
 mod formats;
 mod hostile;
 mod limits;
+mod matrix;
 mod model;
 mod ordinary;
 mod owners;

@@ -31,13 +31,17 @@ fn tree() -> impl Strategy<Value = BTreeMap<String, String>> {
         1 => (1..4u64).prop_map(|time| format!("l 0777 PATH -> a/b @{time}")),
         1 => path().prop_map(|first| format!("h PATH = {first}")),
         1 => Just("f 0600 PATH \"x\" user.note=\"n\" @1".to_owned()),
+        1 => Just("d 1777 3:4 PATH user.note=\"n\" @-1.5".to_owned()),
+        1 => Just("f 4755 2097152:5 PATH \"x\" @2".to_owned()),
+        1 => (0..2u32, 1..3u64).prop_map(|(mode, time)| format!("p 061{mode} PATH @{time}")),
+        1 => (3..5u32).prop_map(|minor| format!("c 0666 0:0 PATH 1:{minor} @1")),
     ];
     prop::collection::btree_map(path(), line, 0..12)
 }
 
 /// Makes as much of the tree as can be made.
 fn build(tree: &BTreeMap<String, String>) -> ScratchRoot {
-    let root = ScratchRoot::new();
+    let root = ScratchRoot::in_memory();
     let is = |path: &str, kind: char| tree.get(path).is_some_and(|line| line.starts_with(kind));
     let mut text = String::new();
     let mut links = String::new();
@@ -56,7 +60,9 @@ fn build(tree: &BTreeMap<String, String>) -> ScratchRoot {
         match line.strip_prefix("h ") {
             Some(rest) => {
                 let first = rest.trim().rsplit(' ').next().unwrap_or_default();
-                if is(first, 'f') && text.contains(&format!(" {first} \"")) {
+                if (is(first, 'f') || is(first, 'p'))
+                    && text.lines().any(|line| line.split(' ').any(|word| word == first))
+                {
                     links += &line;
                 }
             }
@@ -105,7 +111,7 @@ fn difference(lower: &ScratchRoot, upper: &ScratchRoot) -> ChangeSet {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn root_a_change_applied_is_the_change(lower in tree(), upper in tree()) {
@@ -114,10 +120,12 @@ proptest! {
         }
         let (lower, upper) = (build(&lower), build(&upper));
         let options = WriteOptions { compression: Compression::None, ..WriteOptions::default() };
-        let (bytes, _) = write(upper.path(), &difference(&lower, &upper), &options)
-            .expect("the tree can be written");
+        let changes = difference(&lower, &upper);
+        let (bytes, _) = write(upper.path(), &changes, &options).expect("the tree can be written");
         apply(lower.path(), &bytes).expect("our own layer");
         prop_assert_eq!(print_with(lower.path(), ALL), print_with(upper.path(), ALL));
+        let (again, _) = write(lower.path(), &changes, &options).expect("the tree can be written");
+        prop_assert!(again == bytes, "the second layer differs");
     }
 
     #[test]
@@ -165,23 +173,25 @@ fn repair(bytes: &mut [u8]) {
 /// Somebody swaps a directory and a link that leads out, while files are made below that name.
 #[test]
 fn names_exchanged_meanwhile_lead_nowhere_else() {
-    let outer = ScratchRoot::with(
-        "d 0755 /root\nd 0755 /root/d\nd 0755 /canary\nf 0600 /canary/f \"c\" @1",
-    );
+    const SWAPS: u64 = 100_000;
+    let outer = ScratchRoot::in_memory();
+    make(outer.path(), "d 0755 /root\nd 0755 /root/d\nd 0755 /canary\nf 0600 /canary/f \"c\" @1");
     let canary = outer.path().join("canary");
     let before = print_with(&canary, ALL);
     let root = outer.path().join("root");
-    std::os::unix::fs::symlink("../canary", root.join("l")).expect("a fresh name");
     let (stop, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let flags = rustix::fs::RenameFlags::EXCHANGE;
             let (d, l) = (root.join("d"), root.join("l"));
             while !stop.load(Ordering::Relaxed) {
-                // The extractor may have replaced one of them.
                 let cwd = rustix::fs::CWD;
                 if rustix::fs::renameat_with(cwd, &d, cwd, &l, flags).is_ok() {
                     swaps.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    // The extractor replaced one of them.
+                    let _ = std::fs::create_dir(&d);
+                    let _ = std::os::unix::fs::symlink("../canary", &l);
                 }
             }
         });
@@ -194,16 +204,17 @@ fn names_exchanged_meanwhile_lead_nowhere_else() {
             .end();
         let files = (0..20)
             .fold(TarBuilder::new(), |tar, i| {
-                tar.file(format!("d/f{i}"), "pwn").dir("d/sub", 0o700)
+                tar.file(format!("d/f{i}"), "pwn").dir("d/sub", 0o700).file("d/.wh.sub", "")
             })
             .end();
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < deadline {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while swaps.load(Ordering::Relaxed) < SWAPS && Instant::now() < deadline {
             let _ = apply_as_anyone(&root, &layer);
             let _ = apply_as_anyone(&root, &files);
         }
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(print_with(&canary, ALL), before);
-    assert!(swaps.load(Ordering::Relaxed) > 100, "nothing was swapped");
+    let swaps = swaps.load(Ordering::Relaxed);
+    assert!(swaps >= SWAPS, "only {swaps} swaps");
 }
