@@ -111,7 +111,7 @@ fn difference(lower: &ScratchRoot, upper: &ScratchRoot) -> ChangeSet {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn root_a_change_applied_is_the_change(lower in tree(), upper in tree()) {
