@@ -1,6 +1,7 @@
 //! Starting programs with a deadline.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -107,9 +108,22 @@ impl Tool {
         let name = format!("{:?}", self.command.get_program());
         self.command.spawn().with_context(|| format!("cannot start {name}"))
     }
+
+    /// As [`spawn`](Self::spawn), with both streams in one pipe, which counts as standard output.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn spawn_joined(mut self) -> Result<Child> {
+        let (reader, writer) = std::io::pipe()?;
+        self.command.stdout(writer.try_clone()?).stderr(writer).process_group(0);
+        let name = format!("{:?}", self.command.get_program());
+        let mut child = self.command.spawn().with_context(|| format!("cannot start {name}"))?;
+        child.stdout = Some(OwnedFd::from(reader).into());
+        Ok(child)
+    }
 }
 
-/// Waits for a program that was started with [`Tool::spawn`].
+/// Waits for a program that was started.
 ///
 /// # Errors
 /// Where it does not end in time; it and its process group are killed then.

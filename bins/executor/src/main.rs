@@ -36,7 +36,7 @@ fn run(flags: &ExecutorFlags, environment: &Environment) -> ExitCode {
         Ok(request) => request,
         Err(error) => return report::setup_failed(error.as_ref()),
     };
-    let observer: Arc<dyn builder::Observer> = Arc::new(report::Log);
+    let observer: Arc<dyn builder::Observer> = Arc::new(report::Log::default());
     if flags.dryrun {
         return report::planned(session::plan(&request, &observer), &request);
     }

@@ -1,14 +1,29 @@
 //! What the user sees: events as kaniko's log lines, the end as text and exit status.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use builder::{BuildOutcome, BuildPlan, BuildRequest, DockerfilePlace, Event, Observer};
+use builder::{BuildOutcome, BuildPlan, BuildRequest, DockerfilePlace, Event, Observer, StageName};
 use cli::{Excerpt, Report, console};
 
 use crate::session::Failure;
 
-/// Writes events to the log, and a step's output through.
-pub(crate) struct Log;
+/// Writes events to the log, and a step's output through. Where stages are at work at the same time,
+/// each line says whose it is.
+#[derive(Default)]
+pub(crate) struct Log {
+    several: AtomicBool,
+}
+
+impl Log {
+    /// What stands before a line.
+    fn mark(&self, stage: &StageName) -> String {
+        match self.several.load(Ordering::Relaxed) {
+            true => format!("[{stage}] "),
+            false => String::new(),
+        }
+    }
+}
 
 impl Observer for Log {
     fn observe(&self, event: &Event) {
@@ -23,29 +38,32 @@ impl Observer for Log {
             Event::BaseResolved { name, digest } => {
                 tracing::info!("Retrieved image manifest {name}: {digest}");
             }
-            Event::StageStarted { index, name, base } => match name {
+            Event::Scheduled { at_once } => self.several.store(*at_once > 1, Ordering::Relaxed),
+            Event::StageStarted { stage: StageName { index, name }, base } => match name {
                 Some(name) => {
                     tracing::info!("Building stage '{base}' [idx: '{index}', name: '{name}']");
                 }
                 None => tracing::info!("Building stage '{base}' [idx: '{index}']"),
             },
-            Event::BaseUnpacked { name, layers, took } => {
-                tracing::info!("Unpacked {layers} layers of {name}: took {took:.2?}");
+            Event::BaseUnpacked { stage, name, layers, took } => {
+                let mark = self.mark(stage);
+                tracing::info!("{mark}Unpacked {layers} layers of {name}: took {took:.2?}");
             }
-            Event::StepStarted { text } => tracing::info!("{text}"),
-            Event::StepFinished { text, took, layer } => match layer {
-                Some(layer) => tracing::info!(
-                    "{} took {took:.2?}: layer of {} entries, {} bytes, {}",
-                    first_line(text),
-                    layer.entries,
-                    layer.bytes,
-                    layer.digest
-                ),
-                None => tracing::debug!("{} took {took:.2?}", first_line(text)),
-            },
-            Event::Output { stderr, line } => {
-                let mut line = line.clone();
-                line.push(b'\n');
+            Event::StepStarted { stage, text } => tracing::info!("{}{text}", self.mark(stage)),
+            Event::StepFinished { stage, text, took, layer } => {
+                let step = format!("{}{}", self.mark(stage), first_line(text));
+                match layer {
+                    Some(layer) => tracing::info!(
+                        "{step} took {took:.2?}: layer of {} entries, {} bytes, {}",
+                        layer.entries,
+                        layer.bytes,
+                        layer.digest
+                    ),
+                    None => tracing::debug!("{step} took {took:.2?}"),
+                }
+            }
+            Event::Output { stage, stderr, line } => {
+                let line = [self.mark(stage).as_bytes(), line, b"\n"].concat();
                 match stderr {
                     true => console::step_error(&line),
                     false => console::step_output(&line),

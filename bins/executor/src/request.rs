@@ -27,6 +27,7 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
     let skip = flags.registry.skip_tls_verify || flags.registry.skip_tls_verify_pull;
     let pull = ClientOptions { skip_tls_verify: skip, ..pull };
     let now = now();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let epoch = flags.source_date_epoch.or(flags.reproducible.then_some(0));
     Ok(BuildRequest {
         dockerfile: dockerfile_place(&flags.dockerfile, &context, &here)?,
@@ -53,7 +54,8 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
         build_id: format!("{}-{}", std::process::id(), now.seconds()),
         now,
         epoch,
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: cores,
+        max_parallel_stages: flags.max_parallel_stages.unwrap_or(cores),
     })
 }
 

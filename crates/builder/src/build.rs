@@ -186,7 +186,8 @@ impl Stages {
         observer: &Arc<dyn Observer>,
         stop: &StopHandle,
     ) -> Result<Image, Error> {
-        let mut executor = Executor::new(
+        let stop = stop.below().map_err(|errno| Error::Handle(errno.into()))?;
+        let executor = Executor::new(
             &self.request,
             plan,
             bases,
@@ -196,7 +197,7 @@ impl Stages {
             &self.blobs,
             runtime,
             observer,
-            stop,
+            &stop,
         )?;
         let draft = executor.all();
         let created = executor.created();

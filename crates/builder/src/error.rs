@@ -114,6 +114,9 @@ pub enum Error {
         #[source]
         source: Box<registry::Error>,
     },
+    /// The machine has no descriptor to spare.
+    #[error("cannot make a stop handle")]
+    Handle(#[source] std::io::Error),
     /// The build was asked to stop.
     #[error("the build was stopped")]
     Stopped,
@@ -284,6 +287,7 @@ impl Error {
             | Error::Stages(_)
             | Error::Output { .. }
             | Error::Push { .. }
+            | Error::Handle(_)
             | Error::Stopped
             | Error::Worker => None,
         }

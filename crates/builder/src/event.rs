@@ -1,9 +1,12 @@
 //! What a build tells while it runs. The builder prints nothing itself: whoever calls it decides
 //! how an event is shown.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dockerfile::Span;
+use plan::StagePlan;
 
 /// Something worth telling.
 #[derive(Debug, Clone)]
@@ -34,17 +37,22 @@ pub enum Event {
         /// Its digest.
         digest: String,
     },
+    /// The stages are about to start.
+    Scheduled {
+        /// How many of them may be at work at a time.
+        at_once: usize,
+    },
     /// A stage starts.
     StageStarted {
-        /// Its place in the Dockerfile, from 0.
-        index: usize,
-        /// Its name, where it has one.
-        name: Option<String>,
+        /// The stage.
+        stage: StageName,
         /// What it starts from, as the Dockerfile has it.
         base: String,
     },
     /// The files of a stage's base image are in place.
     BaseUnpacked {
+        /// The stage.
+        stage: StageName,
         /// The name of the image.
         name: String,
         /// How many layers it has.
@@ -54,11 +62,15 @@ pub enum Event {
     },
     /// A step starts.
     StepStarted {
+        /// The stage it belongs to.
+        stage: StageName,
         /// The instruction, expanded.
         text: String,
     },
     /// A step is done.
     StepFinished {
+        /// The stage it belongs to.
+        stage: StageName,
         /// The instruction, expanded.
         text: String,
         /// How long it took.
@@ -68,6 +80,8 @@ pub enum Event {
     },
     /// A line that a RUN step wrote.
     Output {
+        /// The stage of the step.
+        stage: StageName,
         /// Whether it came on stderr.
         stderr: bool,
         /// The line, without its line feed.
@@ -96,6 +110,30 @@ pub enum Event {
     },
 }
 
+/// The stage that something happens in. It prints as its name, or as `stage N` where it has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageName {
+    /// Its place in the Dockerfile, from 0.
+    pub index: usize,
+    /// Its name, where it has one.
+    pub name: Option<Arc<str>>,
+}
+
+impl StageName {
+    pub(crate) fn of(stage: &StagePlan) -> StageName {
+        StageName { index: stage.id.0, name: stage.name.as_deref().map(Arc::from) }
+    }
+}
+
+impl fmt::Display for StageName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => formatter.write_str(name),
+            None => write!(formatter, "stage {}", self.index),
+        }
+    }
+}
+
 /// The size of a layer that a step made.
 #[derive(Debug, Clone)]
 pub struct LayerSummary {
@@ -107,7 +145,8 @@ pub struct LayerSummary {
     pub digest: String,
 }
 
-/// Receives the events of a build. It is called from several threads.
+/// Receives the events of a build. It is called from several threads, and the events of stages that
+/// are at work at the same time come in any order.
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn observe(&self, event: &Event);

@@ -1,14 +1,15 @@
 //! COPY and ADD: finds the trees that the sources are in, and leaves the copying to `copy`.
 
 use copy::{CopyRequest, Instruction, Item, ModeChange, Origin, Owner, Ownership, Tree};
-use plan::{AddOp, AddSource, BaseImageId, CopyOp, CopySource, InlineFile};
+use plan::{AddOp, AddSource, CopyOp, CopySource, InlineFile, StageId};
 use rootfs::{Protected, RootDir, RootPath};
 use run::ActiveRoot;
 
 use crate::error::StepError;
 use crate::stage::{Current, Executor, Outcome};
+use crate::trees::side_name;
 
-/// The directory below the build's own that ADD fetches into.
+/// The side root of a stage that ADD fetches into.
 const FETCHED: &str = "fetched";
 
 /// What COPY and ADD have in common.
@@ -26,7 +27,7 @@ struct Transfer<'a> {
 impl<'a> Executor<'a> {
     /// COPY.
     pub(crate) fn copy(
-        &mut self,
+        &self,
         current: &mut Current<'a>,
         copy: &CopyOp,
     ) -> Result<Outcome, StepError> {
@@ -35,7 +36,7 @@ impl<'a> Executor<'a> {
             CopySource::Context => (self.context.root.clone(), Origin::Context),
             CopySource::Stage(id) => (self.stage_tree(*id)?, Origin::Image),
             CopySource::Image(id) => (self.image_tree(id)?, Origin::Image),
-            CopySource::Scratch => (self.side_root("scratch")?, Origin::Image),
+            CopySource::Scratch => (self.side_root(current.stage.id, "scratch")?, Origin::Image),
         };
         let protected = Protected::none();
         let ignore = match origin {
@@ -65,12 +66,8 @@ impl<'a> Executor<'a> {
     }
 
     /// ADD.
-    pub(crate) fn add(
-        &mut self,
-        current: &mut Current<'a>,
-        add: &AddOp,
-    ) -> Result<Outcome, StepError> {
-        let fetched = self.fetch_sources(&add.sources)?;
+    pub(crate) fn add(&self, current: &mut Current<'a>, add: &AddOp) -> Result<Outcome, StepError> {
+        let fetched = self.fetch_sources(current.stage.id, &add.sources)?;
         let root = self.root(current)?;
         current.baseline = None;
         let none = Protected::none();
@@ -113,17 +110,21 @@ impl<'a> Executor<'a> {
         };
         let outcome = self.transfer(&root, &items, &transfer)?;
         if !fetched.is_empty() {
-            let removed = self.workspace.remove_side_root(FETCHED);
+            let removed = self.workspace.remove_side_root(&side_name(current.stage.id, FETCHED));
             removed.map_err(|error| StepError::Workspace(Box::new(error)))?;
         }
         Ok(outcome)
     }
 
     /// Downloads and checks out; each into a directory of its own. In the order of the sources.
-    fn fetch_sources(&self, sources: &[AddSource]) -> Result<Vec<(RootDir, RootPath)>, StepError> {
+    fn fetch_sources(
+        &self,
+        stage: StageId,
+        sources: &[AddSource],
+    ) -> Result<Vec<(RootDir, RootPath)>, StepError> {
         let mut fetched = Vec::new();
         for (index, source) in sources.iter().enumerate() {
-            let place = || self.side_root(&format!("{FETCHED}/{index}"));
+            let place = || self.side_root(stage, &format!("{FETCHED}/{index}"));
             match source {
                 AddSource::Local(_) => {}
                 AddSource::Url(file) => {
@@ -133,8 +134,9 @@ impl<'a> Executor<'a> {
                 }
                 AddSource::Git(git) => {
                     // The directory itself is made by the checkout; the one around it here.
-                    self.side_root(FETCHED)?;
-                    let root = self.check_out(git, &format!("{FETCHED}/{index}"))?;
+                    self.side_root(stage, FETCHED)?;
+                    let name = side_name(stage, &format!("{FETCHED}/{index}"));
+                    let root = self.check_out(git, &name)?;
                     fetched.push((root, RootPath::root()));
                 }
             }
@@ -174,26 +176,6 @@ impl<'a> Executor<'a> {
             Some(text) => Ok(Some(Ownership::parse(text).resolve(root)?)),
             None => Ok(None),
         }
-    }
-
-    /// The files of an image that no stage starts from, unpacked once per build.
-    fn image_tree(&mut self, id: &BaseImageId) -> Result<RootDir, StepError> {
-        if let Some(tree) = self.image_trees.get(id) {
-            return Ok(tree.clone());
-        }
-        let base = self.bases.get(id).ok_or(StepError::NotImplemented("a missing image"))?;
-        let tree = self.side_root(&format!("images/{}", self.image_trees.len()))?;
-        let unpacked =
-            self.unpacking().image(base, &tree, &Protected::none()).map_err(|source| {
-                StepError::Base { name: base.name.clone(), source: Box::new(source) }
-            })?;
-        self.warn_all(unpacked.warnings);
-        self.image_trees.insert(id.clone(), tree.clone());
-        Ok(tree)
-    }
-
-    fn side_root(&self, name: &str) -> Result<RootDir, StepError> {
-        self.workspace.side_root(name).map_err(|error| StepError::Workspace(Box::new(error)))
     }
 }
 

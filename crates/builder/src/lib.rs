@@ -4,29 +4,33 @@
 //! does), touches no file itself but the build's own directory, and prints nothing: what it has to
 //! tell are [`Event`]s. *Does not* parse flags, read the environment or the clock.
 //!
-//! Read [`BuildRequest`] first, then [`build`], then `stage.rs`, which carries out a stage, and
-//! `step.rs`, the one `match` over what a step can be.
+//! Read [`BuildRequest`] first, then [`build`], then `schedule.rs`, the order of the stages,
+//! `stage.rs`, which carries out one of them, and `step.rs`, the one `match` over what a step can be.
 #![forbid(unsafe_code)]
 
 mod bases;
 mod blobs;
 mod build;
+mod cores;
 mod error;
 mod event;
 mod files;
+mod ledger;
 mod prepare;
 mod program;
 mod publish;
 mod remote;
 mod request;
+mod schedule;
 mod stage;
 mod step;
+mod trees;
 mod workdir;
 mod workspace;
 
 pub use build::{BuildOutcome, build, dockerfile_text, plan_only};
 pub use error::{BaseError, Error, StepError};
-pub use event::{Event, LayerSummary, Observer};
+pub use event::{Event, LayerSummary, Observer, StageName};
 pub use prepare::read_host_file;
 pub use request::{BuildRequest, Outputs};
 

@@ -9,7 +9,7 @@ use run::{ActiveRoot, Exit, Identity, Invocation, Script, Stream};
 use snapshot::ScanOptions;
 
 use crate::error::StepError;
-use crate::event::Event;
+use crate::event::{Event, StageName};
 use crate::stage::{Current, Executor, Outcome};
 
 /// Lines of a failing command that the error keeps.
@@ -21,28 +21,24 @@ const GRACE: Duration = Duration::from_secs(2);
 
 impl<'a> Executor<'a> {
     /// Runs the program, then writes what it changed as a layer.
-    pub(crate) fn run(
-        &mut self,
-        current: &mut Current<'a>,
-        run: &RunOp,
-    ) -> Result<Outcome, StepError> {
+    pub(crate) fn run(&self, current: &mut Current<'a>, run: &RunOp) -> Result<Outcome, StepError> {
         let root = self.root(current)?;
-        let options = ScanOptions {
-            threads: self.request.threads,
-            protected: &root.protected,
-            contents: self.contents(current.stage.id),
-        };
+        let contents = self.contents(current.stage.id);
+        let options = |threads| ScanOptions { threads, protected: &root.protected, contents };
         let before = match current.baseline.take() {
             Some(baseline) => baseline,
-            None => snapshot::scan(&root.dir, &options)?,
+            None => snapshot::scan(&root.dir, &options(self.cores.share().threads))?,
         };
-        self.execute(&root, run)?;
-        let (changes, after) = snapshot::diff(&root.dir, before, &options)?;
+        self.execute(&current.name, &root, run)?;
+        // Taken anew: while the program ran, other stages had use for the threads.
+        let share = self.cores.share();
+        let (changes, after) = snapshot::diff(&root.dir, before, &options(share.threads))?;
+        drop(share);
         current.baseline = Some(after);
         self.seal(&root.dir, &changes, &root.protected)
     }
 
-    fn execute(&self, root: &ActiveRoot, run: &RunOp) -> Result<(), StepError> {
+    fn execute(&self, stage: &StageName, root: &ActiveRoot, run: &RunOp) -> Result<(), StepError> {
         let account = account(&root.dir, &run.user)?;
         let invocation = Invocation {
             argv: run.argv.clone(),
@@ -66,8 +62,8 @@ impl<'a> Executor<'a> {
             tail.push_back(
                 String::from_utf8_lossy(&line[..line.len().min(TAIL_LINE)]).into_owned(),
             );
-            let stderr = stream == Stream::Stderr;
-            self.observer.observe(&Event::Output { stderr, line: line.to_vec() });
+            let (stage, stderr) = (stage.clone(), stream == Stream::Stderr);
+            self.observer.observe(&Event::Output { stage, stderr, line: line.to_vec() });
         };
         let exit = self
             .isolation

@@ -194,6 +194,7 @@ mod tests {
             now: Timestamp::new(0, 0),
             epoch: None,
             threads: 1,
+            max_parallel_stages: 1,
         }
     }
 

@@ -44,8 +44,10 @@ pub struct BuildRequest {
     pub now: Timestamp,
     /// A bound for the times in new layers; also the created times (SOURCE_DATE_EPOCH).
     pub epoch: Option<i64>,
-    /// Threads for walking and compressing.
+    /// Threads for walking and compressing, of all stages together.
     pub threads: usize,
+    /// How many stages may be at work at a time, where each has a root of its own.
+    pub max_parallel_stages: usize,
 }
 
 /// Where a finished image goes.

@@ -12,7 +12,7 @@ use crate::stage::{Current, Executor, Outcome};
 impl<'a> Executor<'a> {
     /// Carries out one step on the stage at work.
     pub(crate) fn carry_out(
-        &mut self,
+        &self,
         current: &mut Current<'a>,
         step: &Step,
     ) -> Result<Outcome, StepError> {
@@ -43,9 +43,10 @@ impl<'a> Executor<'a> {
         changes: &ChangeSet,
         protected: &Protected,
     ) -> Result<Outcome, StepError> {
+        let share = self.cores.share();
         let options = WriteOptions {
             compression: self.request.compression,
-            threads: self.request.threads,
+            threads: share.threads,
             epoch: self.epoch(),
             single_member: false,
             protected: protected.clone(),

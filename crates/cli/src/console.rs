@@ -2,12 +2,15 @@
 //!
 //! Standard output is for what was asked for (a plan, a version, the output of RUN steps), standard
 //! error for everything else. A closed pipe is no reason to fail a build.
+//!
+//! Both may be the same pipe or file. Whoever writes to standard output holds standard error as well,
+//! so that lines of several threads never run into each other.
 
 use std::io::Write;
 
 /// Writes a text to standard output.
 pub fn print(text: &str) {
-    write(&mut std::io::stdout().lock(), text.as_bytes());
+    write_output(text.as_bytes());
 }
 
 /// Writes a text to standard error.
@@ -17,12 +20,17 @@ pub fn print_error(text: &str) {
 
 /// Passes a line of a step's standard output on, as it is.
 pub fn step_output(line: &[u8]) {
-    write(&mut std::io::stdout().lock(), line);
+    write_output(line);
 }
 
 /// Passes a line of a step's standard error on, as it is.
 pub fn step_error(line: &[u8]) {
     write(&mut std::io::stderr().lock(), line);
+}
+
+fn write_output(bytes: &[u8]) {
+    let _turn = std::io::stderr().lock();
+    write(&mut std::io::stdout().lock(), bytes);
 }
 
 fn write(out: &mut impl Write, bytes: &[u8]) {

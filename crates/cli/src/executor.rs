@@ -63,6 +63,8 @@ pub struct ExecutorFlags {
     pub kaniko_dir: Option<PathBuf>,
     /// `--isolation`.
     pub isolation: Isolation,
+    /// `--max-parallel-stages`; `None`: the number of cores.
+    pub max_parallel_stages: Option<usize>,
     /// `--force`.
     pub force: bool,
     /// `--cleanup`.
@@ -193,6 +195,7 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
             Some("in-place") => Isolation::InPlace,
             _ => Isolation::Auto,
         },
+        max_parallel_stages: max_parallel_stages(&values)?,
         force: values.is_set("force"),
         cleanup: values.is_set("cleanup"),
         ignore_paths: ignore_paths(&values),
@@ -300,6 +303,16 @@ pub(crate) fn registry_flags(values: &Values) -> RegistryFlags {
             .collect(),
         skip_push_permission_check: values.is_set("skip-push-permission-check"),
     }
+}
+
+fn max_parallel_stages(values: &Values) -> Result<Option<usize>, Error> {
+    let number = values.number("max-parallel-stages").unwrap_or(0);
+    let count = usize::try_from(number).map_err(|_| Error::InvalidValue {
+        value: number.to_string(),
+        flag: "--max-parallel-stages".to_owned(),
+        reason: "it cannot be negative".to_owned(),
+    })?;
+    Ok(Some(count).filter(|count| *count > 0))
 }
 
 fn ignore_paths(values: &Values) -> Vec<PathBuf> {

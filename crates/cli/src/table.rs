@@ -91,6 +91,12 @@ const EXECUTOR: &[Flag] = &[
     .default("warn"),
     Flag::new("log-format", Choice(LOG_FORMATS), "form of the log lines").default("color"),
     Flag::new("log-timestamp", Bool, "full time in coloured log lines").default("false"),
+    Flag::new(
+        "max-parallel-stages",
+        Number,
+        "how many stages are built at a time, 0 for the number of cores (ours)",
+    )
+    .default("0"),
     Flag::new("no-push", Bool, "build, but do not push").default("false"),
     Flag::new("oci-layout-path", Text, "directory that receives the image as an OCI layout"),
     Flag::new(

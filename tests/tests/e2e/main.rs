@@ -13,6 +13,7 @@ mod environments;
 mod errors;
 mod language;
 mod outputs;
+mod parallel;
 mod remote;
 mod signals;
 
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     tests.extend(behaviour::tests());
     tests.extend(errors::tests());
     tests.extend(signals::tests());
+    tests.extend(parallel::tests());
     tests.extend(environments::tests());
     tests.extend(buildkit::tests());
     tests.extend(cases::tests());

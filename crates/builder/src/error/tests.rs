@@ -38,12 +38,13 @@ fn variant(error: &Error) -> &'static str {
         Error::Stages(_) => "Stages",
         Error::Output { .. } => "Output",
         Error::Push { .. } => "Push",
+        Error::Handle(_) => "Handle",
         Error::Stopped => "Stopped",
         Error::Worker => "Worker",
     }
 }
 
-const VARIANTS: usize = 16;
+const VARIANTS: usize = 17;
 
 fn line(number: u32) -> Span {
     Span::of_lines(number, number, 1)
@@ -173,6 +174,7 @@ fn all() -> Vec<Told> {
         told(output, "cannot write the digest file `/out/digest`"),
         told(push(false), PUSH),
         Told { hint: Some("credentials"), ..told(push(true), PUSH) },
+        told(Error::Handle(std::io::ErrorKind::Other.into()), "cannot make a stop handle"),
         told(Error::Stopped, "the build was stopped"),
         told(Error::Worker, "a worker of the builder ended without a result"),
     ]

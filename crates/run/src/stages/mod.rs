@@ -102,6 +102,15 @@ impl StageRoots {
         Ok(Self { rung: Rung::InPlace(Box::new(in_place)) })
     }
 
+    /// Whether each stage has a place of its own, so that several can be active at a time.
+    #[must_use]
+    pub fn are_separate(&self) -> bool {
+        match &self.rung {
+            Rung::Private(_) => true,
+            Rung::InPlace(_) => false,
+        }
+    }
+
     /// The root of a stage, empty when the stage is new. On the rung `in-place` one stage is
     /// active at a time, and the one before is parked.
     pub fn activate(&self, stage: usize) -> Result<ActiveRoot> {

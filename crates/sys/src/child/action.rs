@@ -13,8 +13,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
-use crate::secret::Secret;
 use crate::seccomp::Filter;
+use crate::secret::Secret;
 
 /// One step of the way from the builder's own process to the program's.
 ///

@@ -1,0 +1,165 @@
+//! What finished stages leave to those that read them, and until when it is kept.
+//!
+//! A stage is *held* by each step and stage that reads it. A stage that needed no files of its own
+//! holds its parent for as long as it is held itself: a reader may still ask for its files, which
+//! are the parent's. Keeps the books; roots are made and removed by `trees.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use oci::ImageDraft;
+use plan::{BuildPlan, CopySource, MountSource, MountSpec, Op, StageBase, StageId, StagePlan};
+
+/// The stages of a plan. Stages at work share it.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    target: StageId,
+    parents: BTreeMap<StageId, StageId>,
+    files: BTreeMap<StageId, Mutex<Files>>,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug)]
+struct Books {
+    drafts: BTreeMap<StageId, ImageDraft>,
+    holders: BTreeMap<StageId, usize>,
+}
+
+/// The files of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// No step asked for them yet.
+    NotYet,
+    /// They are in the stage's root.
+    Made {
+        /// How many bytes the layers of the base image have.
+        base_bytes: u64,
+    },
+    /// Another stage took them over, or nobody needs them any more.
+    Gone,
+}
+
+impl Ledger {
+    pub(crate) fn new(plan: &BuildPlan) -> Ledger {
+        let mut holders: BTreeMap<StageId, usize> = BTreeMap::new();
+        for held in plan.stages.iter().flat_map(reads) {
+            *holders.entry(held).or_default() += 1;
+        }
+        let parents = plan.stages.iter().filter_map(|stage| Some((stage.id, parent(stage)?)));
+        let files = plan.stages.iter().map(|stage| (stage.id, Mutex::new(Files::NotYet)));
+        Ledger {
+            target: plan.target,
+            parents: parents.collect(),
+            files: files.collect(),
+            books: Mutex::new(Books { drafts: BTreeMap::new(), holders }),
+        }
+    }
+
+    /// The image of a finished stage.
+    pub(crate) fn draft(&self, id: StageId) -> Option<ImageDraft> {
+        self.books().drafts.get(&id).cloned()
+    }
+
+    /// The files of a stage, for whoever makes them or looks at them: others wait meanwhile. Who
+    /// holds those of a stage may ask for those of its parent, never the other way round.
+    pub(crate) fn files(&self, id: StageId) -> Option<MutexGuard<'_, Files>> {
+        Some(lock(self.files.get(&id)?))
+    }
+
+    /// Whether a stage has files.
+    pub(crate) fn has_files(&self, id: StageId) -> bool {
+        matches!(self.files(id).as_deref(), Some(Files::Made { .. }))
+    }
+
+    /// Whether whoever asks is the last one to hold a stage, and may take its files over.
+    pub(crate) fn is_last_holder(&self, id: StageId) -> bool {
+        id != self.target && self.books().holders.get(&id) == Some(&1)
+    }
+
+    /// Notes that a stage is finished, with what its steps held. Returns the stages whose roots
+    /// nobody needs any more.
+    pub(crate) fn finish(&self, stage: &StagePlan, draft: ImageDraft) -> Vec<StageId> {
+        self.books().drafts.insert(stage.id, draft);
+        let mut needless = Vec::new();
+        for held in step_reads(stage) {
+            needless.extend(self.let_go(held));
+        }
+        // One of several targets, which is an image of its own no longer asked for.
+        if !self.books().holders.contains_key(&stage.id) {
+            needless.extend(self.drop_files(stage.id));
+        }
+        needless
+    }
+
+    /// One holder less. Returns the stage whose root nobody needs any more, if there is one.
+    pub(crate) fn let_go(&self, id: StageId) -> Option<StageId> {
+        let mut books = self.books();
+        let left = books.holders.get_mut(&id)?;
+        *left = left.saturating_sub(1);
+        let held = *left > 0;
+        drop(books);
+        if held { None } else { self.drop_files(id) }
+    }
+
+    fn drop_files(&self, id: StageId) -> Option<StageId> {
+        if id == self.target {
+            return None;
+        }
+        let before = std::mem::replace(&mut *self.files(id)?, Files::Gone);
+        match before {
+            Files::Made { .. } => Some(id),
+            Files::NotYet => self.let_go(*self.parents.get(&id)?),
+            Files::Gone => None,
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        lock(&self.books)
+    }
+}
+
+/// A panic in another thread ends the build; until then the books are right.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The stage that a stage starts from.
+fn parent(stage: &StagePlan) -> Option<StageId> {
+    match stage.base {
+        StageBase::Stage(parent) => Some(parent),
+        StageBase::Scratch | StageBase::Image(_) => None,
+    }
+}
+
+/// The stages that a stage reads, once for every reader.
+pub(crate) fn reads(stage: &StagePlan) -> impl Iterator<Item = StageId> {
+    parent(stage).into_iter().chain(step_reads(stage))
+}
+
+/// The stages that the steps of a stage read, once for every reader.
+fn step_reads(stage: &StagePlan) -> Vec<StageId> {
+    let mut reads = Vec::new();
+    for step in &stage.steps {
+        match &step.op {
+            Op::Copy(copy) => {
+                if let CopySource::Stage(id) = copy.from {
+                    reads.push(id);
+                }
+            }
+            Op::Run(run) => {
+                for mount in &run.mounts {
+                    if let MountSpec::Bind { from: MountSource::Stage(id), .. }
+                    | MountSpec::Cache { from: MountSource::Stage(id), .. } = mount
+                    {
+                        reads.push(*id);
+                    }
+                }
+            }
+            Op::Config(_) | Op::Workdir(_) | Op::Add(_) => {}
+        }
+    }
+    reads
+}
+
+#[cfg(test)]
+mod tests;
