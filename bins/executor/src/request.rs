@@ -5,8 +5,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use builder::{
-    BuildRequest, Choice, Compression, DockerfilePlace, EnterOptions, ImageFormat, Lint, Outputs,
-    Platform, Proxies, Reference, Resolver, RootPath, RootSources, Roots, Settings, Timestamp,
+    BuildRequest, Choice, Compression, DockerfilePlace, EnterOptions, Entitlement, ImageFormat,
+    Lint, Outputs, Platform, Proxies, Reference, Resolver, RootPath, RootSources, Roots, Settings,
+    Timestamp,
 };
 use cli::{Environment, ExecutorFlags, RegistryFlags};
 use registry::ClientOptions;
@@ -37,6 +38,8 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
         labels: flags.labels.clone(),
         platform,
         build_platform,
+        allow: flags.allow.iter().map(entitlement).collect(),
+        command_timeout: flags.command_timeout,
         lint: match flags.lint {
             cli::Lint::Off => Lint::Off,
             cli::Lint::Warn => Lint::Warn,
@@ -75,6 +78,15 @@ pub(crate) fn enter_options(
         in_container: cli::container::detect(environment).is_some(),
         state_dir: request.state_dir.clone(),
         protected: flags.ignore_paths.clone(),
+    }
+}
+
+fn entitlement(allow: &cli::Allow) -> Entitlement {
+    match allow {
+        cli::Allow::NetworkHost => Entitlement::NetworkHost,
+        cli::Allow::SecurityInsecure => Entitlement::SecurityInsecure,
+        cli::Allow::AnyDevice => Entitlement::AnyDevice,
+        cli::Allow::Device(name) => Entitlement::Device(name.clone()),
     }
 }
 

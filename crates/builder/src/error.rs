@@ -259,6 +259,9 @@ fn ended(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit code: {code}"),
         Exit::Signal(signal) => format!("killed by signal {signal}"),
+        Exit::TimedOut(limit) => {
+            format!("ended after the {limit:?} that --command-timeout allows")
+        }
     }
 }
 

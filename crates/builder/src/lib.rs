@@ -38,7 +38,7 @@ pub use request::{BuildRequest, Outputs};
 pub use context::DockerfilePlace;
 pub use layer::Compression;
 pub use oci::{ImageFormat, Platform, Reference, Timestamp};
-pub use plan::{BuildPlan, Lint};
+pub use plan::{BuildPlan, Entitlement, Lint};
 pub use rootfs::RootPath;
 pub use run::{Choice, EnterOptions, Isolation, enter};
 pub use transport::{Proxies, Resolver, RootSources, Roots, Settings};

@@ -37,6 +37,7 @@ pub(crate) async fn prepare(
         labels: request.labels.clone(),
         lint: request.lint,
         unimplemented,
+        allow: request.allow.clone(),
         ignore: Some(context.ignore.clone()),
     };
     plan::check_frontend(&text, &options).map_err(|error| plan_error(vec![error]))?;

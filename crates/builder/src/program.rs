@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use plan::RunOp;
+use plan::{RunNetwork, RunOp, RunSecurity};
 use rootfs::{Account, RootDir, RootPath};
-use run::{ActiveRoot, Exit, Identity, Invocation, Script, Stream};
+use run::{
+    ActiveRoot, Confinement, DeviceRequest, Exit, Identity, Invocation, Network, Rights, Script,
+    Stream,
+};
 use snapshot::ScanOptions;
 
 use crate::error::StepError;
@@ -51,7 +54,9 @@ impl<'a> Executor<'a> {
                 content: script.content.clone().into_bytes(),
             }),
             mounts: Vec::new(),
+            confinement: confinement(run),
             grace: GRACE,
+            timeout: self.request.command_timeout,
         };
         let program = run.argv.join(" ");
         let mut tail = VecDeque::new();
@@ -71,7 +76,7 @@ impl<'a> Executor<'a> {
             .map_err(|source| StepError::Run { program: program.clone(), source })?;
         match exit {
             Exit::Code(0) => Ok(()),
-            Exit::Code(_) | Exit::Signal(_) => {
+            Exit::Code(_) | Exit::Signal(_) | Exit::TimedOut(_) => {
                 Err(StepError::Exit { program, exit, tail: tail.into() })
             }
         }
@@ -94,6 +99,25 @@ fn identity(run: &RunOp, account: &Account) -> Identity {
         groups.extend(account.groups.iter().filter(|group| **group != account.gid));
     }
     Identity { uid: account.uid, gid: account.gid, groups }
+}
+
+/// How closely the step is held. What needs the operator's leave got it when the plan was made.
+fn confinement(run: &RunOp) -> Confinement {
+    let device = |device: &plan::Device| DeviceRequest {
+        name: device.name.clone(),
+        required: device.required,
+    };
+    Confinement {
+        network: match run.network {
+            RunNetwork::None => Network::None,
+            RunNetwork::Default | RunNetwork::Host => Network::Shared,
+        },
+        rights: match run.security {
+            RunSecurity::Sandbox => Rights::Container,
+            RunSecurity::Insecure => Rights::Builder,
+        },
+        devices: run.devices.iter().map(device).collect(),
+    }
 }
 
 /// The plan's variables, the proxy settings, and HOME unless it is set.

@@ -183,6 +183,8 @@ mod tests {
             labels: Vec::new(),
             platform: None,
             build_platform: Platform::new("linux", "amd64"),
+            allow: Vec::new(),
+            command_timeout: None,
             lint: plan::Lint::Off,
             pull: registry::ClientOptions::default(),
             push: registry::ClientOptions::default(),

@@ -2,9 +2,10 @@
 //! the clock or the host later.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use oci::{ImageFormat, Platform, Reference, Timestamp};
-use plan::Lint;
+use plan::{Entitlement, Lint};
 
 /// One build.
 #[derive(Debug, Clone)]
@@ -24,6 +25,10 @@ pub struct BuildRequest {
     pub platform: Option<Platform>,
     /// What the build runs on.
     pub build_platform: Platform,
+    /// What RUN steps may ask for beyond their usual confinement.
+    pub allow: Vec<Entitlement>,
+    /// How long a RUN step may take.
+    pub command_timeout: Option<Duration>,
     /// What to do with findings about the Dockerfile.
     pub lint: Lint,
     /// How pulling speaks to registries.

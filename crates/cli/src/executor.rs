@@ -4,12 +4,14 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::allow::{self, Allow};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::grammar::{Parsed, Values, parse};
 use crate::log::LogFlags;
-use crate::value::parse_bool;
+use crate::value::{parse_bool, parse_duration};
 use crate::{not_yet, table};
 
 /// Everything the executor's command line and environment ask for.
@@ -67,6 +69,10 @@ pub struct ExecutorFlags {
     pub max_parallel_stages: Option<usize>,
     /// `--force`.
     pub force: bool,
+    /// `--allow`.
+    pub allow: Vec<Allow>,
+    /// `--command-timeout`; no limit if `None`.
+    pub command_timeout: Option<Duration>,
     /// `--cleanup`.
     pub cleanup: bool,
     /// `--ignore-path`, and `/var/run` unless `--ignore-var-run=false`.
@@ -197,6 +203,12 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
         },
         max_parallel_stages: max_parallel_stages(&values)?,
         force: values.is_set("force"),
+        allow: values
+            .list("allow")
+            .iter()
+            .map(|text| allow::parse(text))
+            .collect::<Result<_, _>>()?,
+        command_timeout: command_timeout(&values)?,
         cleanup: values.is_set("cleanup"),
         ignore_paths: ignore_paths(&values),
         lint: match values.text("lint").as_deref() {
@@ -276,6 +288,18 @@ fn compression(values: &Values) -> Option<Compression> {
         Some("zstd") => Compression::Zstd,
         _ => Compression::Gzip,
     })
+}
+
+/// A limit of nothing is none, as in Go's contexts and in `timeout(1)`.
+fn command_timeout(values: &Values) -> Result<Option<Duration>, Error> {
+    let Some(text) = values.text("command-timeout") else { return Ok(None) };
+    let flag = || "--command-timeout".to_owned();
+    let limit = parse_duration(&text).map_err(|reason| Error::InvalidValue {
+        value: text.clone(),
+        flag: flag(),
+        reason,
+    })?;
+    Ok(Some(limit).filter(|limit| !limit.is_zero()))
 }
 
 fn source_date_epoch(environment: &Environment) -> Result<Option<i64>, Error> {

@@ -6,6 +6,7 @@
 //! build error to a [`Report`]. Read [`flag::Flag`] first, then [`executor_flags`].
 #![forbid(unsafe_code)]
 
+mod allow;
 pub mod console;
 pub mod container;
 mod environment;
@@ -23,6 +24,7 @@ mod warmer;
 #[cfg(test)]
 mod tests;
 
+pub use allow::Allow;
 pub use environment::Environment;
 pub use error::Error;
 pub use executor::{

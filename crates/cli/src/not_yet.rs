@@ -54,7 +54,6 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("cache-result-max-entries", Number, "", FORK),
     row("cache-result-max-memory-mb", Number, "", FORK),
     row("cache-result-ttl", Duration, "", FORK),
-    row("command-timeout", Duration, "", FORK),
     row("debug-build-steps", Bool, "false", FORK),
     row("debug-cache", Bool, "false", FORK),
     row("debug-components", List, "", FORK),

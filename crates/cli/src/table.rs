@@ -4,7 +4,7 @@
 
 use crate::flag::Flag;
 use crate::flag::Status::{Alias, NoEffect};
-use crate::flag::Value::{Bool, Choice, KeyValue, List, Number, Text};
+use crate::flag::Value::{Bool, Choice, Duration, KeyValue, List, Number, Text};
 use crate::not_yet;
 
 const LOG_FORMATS: &[&str] = &["text", "color", "json"];
@@ -29,11 +29,17 @@ pub fn warmer_table() -> Vec<Flag> {
 
 const EXECUTOR: &[Flag] = &[
     Flag::new(
+        "allow",
+        List,
+        "let RUN steps ask for network.host, security.insecure, device or device=NAME (ours)",
+    ),
+    Flag::new(
         "build-arg",
         List,
         "a build argument, NAME=VALUE, or NAME to take it from the environment",
     ),
     Flag::new("cleanup", Bool, "empty the file system after an in-place build").default("false"),
+    Flag::new("command-timeout", Duration, "end a RUN step that takes longer (default: no limit)"),
     Flag::new("compression", Choice(&["gzip", "zstd"]), "compression of new layers")
         .default("gzip"),
     Flag::new("compression-level", Number, "level of that compression").default("-1"),

@@ -181,6 +181,37 @@ fn help_and_version_are_printed() {
 }
 
 #[test]
+fn what_is_allowed_is_named() {
+    use crate::Allow::{AnyDevice, Device, NetworkHost, SecurityInsecure};
+    let line = ["--allow=network.host", "--allow", "security.insecure", "--allow=device"];
+    let found = flags(&[&["--no-push", "--allow=device=/dev/fuse"], &line[..]].concat(), &[]);
+    let expected = [Device("/dev/fuse".to_owned()), NetworkHost, SecurityInsecure, AnyDevice];
+    assert_eq!(found.allow, expected);
+    for wrong in ["network", "device=", "all", ""] {
+        check(
+            &["--no-push", &format!("--allow={wrong}")],
+            &format!(
+                "Error: invalid argument \"{wrong}\" for \"--allow\" flag: must be network.host, \
+                 security.insecure, device or device=NAME / hint: --help lists the flags"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_limit_of_nothing_is_none() {
+    let limit = |text: &str| flags(&["--no-push", text], &[]).command_timeout;
+    assert_eq!(limit("--command-timeout=1m30s"), Some(std::time::Duration::from_secs(90)));
+    assert_eq!(limit("--command-timeout=0"), None);
+    assert_eq!(limit("--dryrun"), None);
+    check(
+        &["--no-push", "--command-timeout=5"],
+        "Error: invalid argument \"5\" for \"--command-timeout\" flag: time: missing unit in \
+         duration \"5\" / hint: --help lists the flags",
+    );
+}
+
+#[test]
 fn old_spellings_work_and_say_so() {
     let found = flags(
         &[
@@ -231,6 +262,8 @@ fn the_environment_gives_defaults() {
 /// A value that fits the flag and is not its default.
 fn other_value(flag: &Flag) -> String {
     match flag.value {
+        // The one list of fixed words.
+        Value::List if flag.name == "allow" => "device".to_owned(),
         Value::Bool => (flag.default != "true").to_string(),
         Value::Text | Value::List => "x".to_owned(),
         Value::KeyValue => "k=v".to_owned(),

@@ -8,6 +8,7 @@ use dockerfile::{MountError, ParseError, Span};
 use oci::{DigestFault, PlatformFault, ReferenceFault};
 
 use crate::features::Feature;
+use crate::options::Entitlement;
 use crate::text::quote;
 
 /// One error with its places.
@@ -262,6 +263,9 @@ pub enum ErrorKind {
         /// Which.
         feature: &'static Feature,
     },
+    /// A step asks for what the operator has not granted. The words are BuildKit's.
+    #[error("{0} is not allowed")]
+    NotAllowed(Entitlement),
     /// A value of a build argument that is not carried out yet.
     #[error("SOURCE_DATE_EPOCH taken from `{0}` is not supported yet: give it in seconds")]
     EpochSource(String),
@@ -285,6 +289,9 @@ impl ErrorKind {
                 "the base image has a FROM among its ONBUILD triggers, where none can be".into(),
             ),
             ErrorKind::Trigger(error) => error.hint(),
+            ErrorKind::NotAllowed(asked) => {
+                Some(format!("give the executor --allow={asked} if this Dockerfile may have it"))
+            }
             ErrorKind::Unimplemented { feature } => feature.support.reason().map(str::to_owned),
             _ => None,
         }

@@ -39,7 +39,6 @@ pub struct Feature {
 use Support::{Implemented, NotYet};
 
 const MOUNTS: &str = "steps cannot mount anything but their own files yet";
-const ISOLATION: &str = "steps run with the builder's network and its usual confinement only";
 
 macro_rules! features {
     ($($instruction:literal, $name:literal, $support:expr, $example:literal;)*) => {
@@ -108,12 +107,12 @@ pub const FEATURES: &[Feature] = features![
         "FROM busybox\nRUN --mount=type=secret,id=s x\n";
     "RUN", "RUN --mount=type=ssh", NotYet(MOUNTS), "FROM busybox\nRUN --mount=type=ssh x\n";
     "RUN", "RUN --network=default", Implemented, "FROM busybox\nRUN --network=default x\n";
-    "RUN", "RUN --network=none", NotYet(ISOLATION), "FROM busybox\nRUN --network=none x\n";
-    "RUN", "RUN --network=host", NotYet(ISOLATION), "FROM busybox\nRUN --network=host x\n";
+    "RUN", "RUN --network=none", Implemented, "FROM busybox\nRUN --network=none x\n";
+    "RUN", "RUN --network=host", Implemented, "FROM busybox\nRUN --network=host x\n";
     "RUN", "RUN --security=sandbox", Implemented, "FROM busybox\nRUN --security=sandbox x\n";
-    "RUN", "RUN --security=insecure", NotYet(ISOLATION),
+    "RUN", "RUN --security=insecure", Implemented,
         "FROM busybox\nRUN --security=insecure x\n";
-    "RUN", "RUN --device", NotYet("there is no way to hand a device to a step yet"),
+    "RUN", "RUN --device", Implemented,
         "FROM busybox\nRUN --device=vendor.com/class=x x\n";
 ];
 

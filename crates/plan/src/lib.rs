@@ -34,6 +34,6 @@ pub use model::{
     HistoryKind, InlineFile, MountSource, MountSpec, Op, RemoteFile, RunNetwork, RunOp,
     RunSecurity, Selection, StageBase, StageId, StagePlan, Step, StepId, StepInput, WorkdirOp,
 };
-pub use options::{Lint, PlanOptions, Unimplemented};
+pub use options::{Entitlement, Lint, PlanOptions, Unimplemented};
 
 pub use dockerfile::lint::Warning;

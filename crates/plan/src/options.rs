@@ -1,5 +1,7 @@
 //! What the caller decides about a plan.
 
+use std::fmt;
+
 use oci::Platform;
 
 /// What is asked of the planner, all defaults explicit.
@@ -19,6 +21,8 @@ pub struct PlanOptions {
     pub lint: Lint,
     /// What happens to a step that cannot be carried out yet.
     pub unimplemented: Unimplemented,
+    /// What the operator lets the Dockerfile ask for.
+    pub allow: Vec<Entitlement>,
     /// The patterns of the ignore file, for the lint that looks for ignored sources.
     pub ignore: Option<glob::IgnoreFile>,
 }
@@ -43,6 +47,30 @@ pub enum Unimplemented {
     Plan,
 }
 
+/// What a step may have beyond its usual confinement, by BuildKit's names (`--allow`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Entitlement {
+    /// `RUN --network=host`
+    NetworkHost,
+    /// `RUN --security=insecure`
+    SecurityInsecure,
+    /// `RUN --device` of any device.
+    AnyDevice,
+    /// `RUN --device` of the device with this name.
+    Device(String),
+}
+
+impl fmt::Display for Entitlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entitlement::NetworkHost => f.write_str("network.host"),
+            Entitlement::SecurityInsecure => f.write_str("security.insecure"),
+            Entitlement::AnyDevice => f.write_str("device"),
+            Entitlement::Device(name) => write!(f, "device={name}"),
+        }
+    }
+}
+
 impl PlanOptions {
     /// Options of a build that nobody gave a flag.
     pub fn new(build_platform: Platform) -> PlanOptions {
@@ -54,8 +82,20 @@ impl PlanOptions {
             labels: Vec::new(),
             lint: Lint::Warn,
             unimplemented: Unimplemented::Refuse,
+            allow: Vec::new(),
             ignore: None,
         }
+    }
+
+    /// Whether the operator has granted this, or all of its kind.
+    pub fn allows(&self, asked: &Entitlement) -> bool {
+        let whole = match asked {
+            Entitlement::Device(_) => &Entitlement::AnyDevice,
+            Entitlement::NetworkHost | Entitlement::SecurityInsecure | Entitlement::AnyDevice => {
+                asked
+            }
+        };
+        self.allow.iter().any(|granted| granted == asked || granted == whole)
     }
 
     /// The value of a build argument.

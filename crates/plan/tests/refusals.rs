@@ -4,7 +4,7 @@
 
 mod support;
 
-use plan::{Lint, PlanOptions, Unimplemented};
+use plan::{Entitlement, Lint, PlanOptions, Unimplemented};
 use support::{images, options};
 
 /// `lines` are the first lines of the instructions shown.
@@ -317,4 +317,38 @@ fn findings_that_are_errors() {
         "failed to parse check options: invalid check option \"foo\"",
         &[],
     );
+}
+
+#[test]
+fn what_the_operator_has_not_granted() {
+    let check = |instruction: &str, allow: &[Entitlement], expected: Result<(), &str>| {
+        // A plan that is only shown is refused, too.
+        for unimplemented in [Unimplemented::Refuse, Unimplemented::Plan] {
+            let options = PlanOptions { allow: allow.to_vec(), unimplemented, ..options() };
+            let text = format!("FROM busybox\n{instruction}\n");
+            match expected {
+                Err(expected) => {
+                    check_with(&text, &options, &format!("{expected} is not allowed"), &[2]);
+                }
+                Ok(()) => {
+                    let known = images(include_str!("data/base_images.json"));
+                    assert!(support::plan(&text, &options, &known).is_ok(), "{text}");
+                }
+            }
+        }
+    };
+    let network = [Entitlement::NetworkHost];
+    check("RUN --network=host x", &[], Err("network.host"));
+    check("RUN --network=host x", &network, Ok(()));
+    check("RUN --network=none x", &[], Ok(()));
+    check("RUN --network=default x", &[], Ok(()));
+    check("RUN --security=insecure x", &network, Err("security.insecure"));
+    check("RUN --security=insecure x", &[Entitlement::SecurityInsecure], Ok(()));
+    check("RUN --security=sandbox x", &[], Ok(()));
+    let one = [Entitlement::Device("v/c=a".to_owned())];
+    check("RUN --device=v/c=a x", &[], Err("device=v/c=a"));
+    check("RUN --device=v/c=a x", &one, Ok(()));
+    check("RUN --device=v/c=a x", &[Entitlement::AnyDevice], Ok(()));
+    check("RUN --device=v/c=a --device=v/c=b,required x", &one, Err("device=v/c=b"));
+    check("ONBUILD RUN --network=host x", &[], Ok(()));
 }

@@ -7,6 +7,7 @@ use sys::StopHandle;
 use sys::capabilities::{self, Capabilities};
 use sys::id_map;
 
+use crate::devices::Catalogue;
 use crate::stages::{ActiveRoot, StageRoots};
 use crate::step::NetworkFiles;
 use crate::{
@@ -107,6 +108,7 @@ pub struct Isolation {
     state_dir: PathBuf,
     protected: Vec<RootPath>,
     network: NetworkFiles,
+    devices: Catalogue,
 }
 
 /// Finds the best rung by trying, and takes it: from here on the whole program is in it, its
@@ -117,7 +119,7 @@ pub fn enter(options: &EnterOptions) -> Result<Isolation> {
     host::make_dirs(&options.state_dir)?;
     let state_dir = host::real_path(&options.state_dir)?;
     // What the system says now; a build in place changes the files.
-    let network = NetworkFiles::read();
+    let (network, devices) = (NetworkFiles::read(), Catalogue::read());
     let protected = protected_paths(options)?;
     sys::become_subreaper().map_err(host::system("become a subreaper"))?;
     let taken = take(options, &state_dir)?;
@@ -132,6 +134,7 @@ pub fn enter(options: &EnterOptions) -> Result<Isolation> {
         state_dir,
         protected,
         network,
+        devices,
     })
 }
 
@@ -298,6 +301,7 @@ impl Isolation {
             own_pids: self.own_pids,
             set_groups: self.set_groups,
             network: &self.network,
+            devices: &self.devices,
         };
         step::run(&request, root, invocation, output, stop)
     }

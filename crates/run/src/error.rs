@@ -48,6 +48,20 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// A step that is to have no network would have one.
+    #[error("cannot take the network from the command: {reason}")]
+    NoNetworkIsolation {
+        /// What each way lacks.
+        reason: String,
+    },
+    /// A device that the step asks for cannot be given.
+    #[error("cannot give the device `{name}` to the command: {reason}")]
+    Device {
+        /// As it was asked for.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// The user or group of a step has no place in the id map.
     #[error("the id {id} is not mapped here: {reason}")]
     UnmappedId {
@@ -159,4 +173,15 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rootfs::RootPath;
 use sys::Secret;
 
+use crate::Confinement;
+
 /// One program to run in a root: everything the step gets, nothing is added.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -24,8 +26,12 @@ pub struct Invocation {
     pub script: Option<Script>,
     /// What else is put into the root for the time of the step.
     pub mounts: Vec<Mount>,
+    /// How closely it is held.
+    pub confinement: Confinement,
     /// How long a step that is asked to stop may take before it is killed.
     pub grace: Duration,
+    /// How long the program may take before it is asked to stop.
+    pub timeout: Option<Duration>,
 }
 
 /// A file at `/dev/pipes/<name>`, executable and read-only.
@@ -122,6 +128,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// It took longer than its timeout, and was ended.
+    TimedOut(Duration),
 }
 
 impl Exit {
@@ -131,12 +139,13 @@ impl Exit {
         self == Exit::Code(0)
     }
 
-    /// The status as a shell would tell it: 128+n for signal n.
+    /// The status as a shell would tell it: 128+n for signal n, and 124 as `timeout(1)` does.
     #[must_use]
     pub fn status(self) -> i32 {
         match self {
             Exit::Code(code) => code,
             Exit::Signal(signal) => 128 + signal,
+            Exit::TimedOut(_) => 124,
         }
     }
 }

@@ -10,7 +10,9 @@
 //! [`Isolation`] it returns hides which rung is active; nothing outside this crate asks.
 #![forbid(unsafe_code)]
 
+mod confinement;
 mod container;
+mod devices;
 mod enter;
 mod error;
 mod host;
@@ -19,6 +21,7 @@ mod namespaces;
 mod stages;
 mod step;
 
+pub use confinement::{Confinement, DeviceRequest, Network, Rights};
 pub use enter::{Choice, EnterOptions, Isolation, Owners, Rung, enter};
 pub use error::Error;
 pub use invocation::{Exit, Identity, Invocation, Mount, MountKind, Script, Stream};

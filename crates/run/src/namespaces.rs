@@ -11,8 +11,10 @@ use sys::capabilities::{self, Capabilities};
 use sys::child::{self, Report};
 use sys::id_map::{self, Maps};
 
+use crate::devices::Catalogue;
 use crate::enter::{Owners, Rung, Taken};
-use crate::{Error, Identity, Invocation, Result, host, step};
+use crate::error::chain as describe;
+use crate::{Confinement, Error, Identity, Invocation, Result, host, step};
 
 /// A way to get the right to mount.
 enum Way {
@@ -124,7 +126,9 @@ fn invocation() -> Invocation {
         identity: Identity::default(),
         hostname: "rehearsal".to_owned(),
         mounts: Vec::new(),
+        confinement: Confinement::default(),
         grace: Duration::ZERO,
+        timeout: None,
     }
 }
 
@@ -134,10 +138,13 @@ fn rehearse(scratch: &Path, own_pids: bool) -> Result<(), String> {
         let root = RootDir::open(&scratch.join("rootfs"))?;
         let network = step::NetworkFiles::default();
         let set_groups = id_map::groups_can_be_set();
-        let request = step::Request { own_pids, set_groups, network: &network };
+        let devices = Catalogue::default();
+        let request = step::Request { own_pids, set_groups, network: &network, devices: &devices };
+        let confined = step::Confined::usual();
         let invocation = invocation();
-        let prepared = step::Private::prepare(&request, scratch, &root, &invocation)?;
-        let preparation = step::preparation(&request, &invocation, step::filter())?;
+        let prepared = step::Private::prepare(&request, scratch, &root, &invocation, &confined)?;
+        let preparation =
+            step::preparation(&request, &invocation, confined.rights(step::filter()))?;
         let null = step::null_device()?;
         let stdio = [&null, &null, &null].map(std::os::fd::AsFd::as_fd);
         let spec = prepared.spec(preparation, None);
@@ -153,17 +160,6 @@ fn rehearse(scratch: &Path, own_pids: bool) -> Result<(), String> {
         outcome
     };
     run().map_err(|error| describe(&error))
-}
-
-/// An error and its causes in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 /// An empty root to rehearse in; removed when dropped.

@@ -10,9 +10,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use rootfs::RootPath;
-use run::{Choice, Error, Exit, Identity, Parent, Rung};
+use run::{
+    Choice, Confinement, DeviceRequest, Error, Exit, Identity, Invocation, Network, Parent, Rights,
+    Rung,
+};
 use support::pod::{Filter, refuse_elsewhere, run_in_pod};
-use support::{Case, Fixture, chain, shell};
+use support::{Case, Fixture, care, chain, shell};
 use testkit::tree;
 
 const CASES: &[Case] = &[
@@ -30,6 +33,7 @@ const INNER: &[Case] = &[
     ("pod_unconfined", pod_unconfined),
     ("pod_administrator", pod_administrator),
     ("escape", support::escape),
+    ("sockets", care::sockets),
 ];
 
 fn main() {
@@ -66,8 +70,15 @@ fn administrator() {
     }
 }
 
+/// A device that the pod's `/dev` does not have.
+const SPEC: &str = r#"{"cdiVersion": "0.6.0", "kind": "test.example/class", "devices": [
+    {"name": "zero", "containerEdits": {"deviceNodes": [
+        {"path": "/dev/test/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 384}]}}]}"#;
+
 fn enter(choice: Choice, state: &str, rung: Rung) -> Fixture {
     refuse_elsewhere();
+    std::fs::create_dir_all("/etc/cdi").expect("because the pod is made to be destroyed");
+    std::fs::write("/etc/cdi/test.json", SPEC).expect("as above");
     support::remember_busybox(Path::new("/kaniko/busybox"));
     let fixture = Fixture::enter(choice, Path::new(state), false);
     assert_eq!(fixture.isolation.rung(), rung, "{}", fixture.isolation.reason());
@@ -110,6 +121,9 @@ fn pod_in_place() {
     );
     assert!(Path::new(before).join("motd").exists());
     steps(&fixture);
+    care::processes(&fixture);
+    care::streams(&fixture);
+    confinement(&fixture, 0);
     fixture.check(
         "mkdir /data; echo kept > /data/f; ln /data/f /data/g; chmod 750 /etc; chown 7:8 /data",
         0,
@@ -174,22 +188,48 @@ fn steps(fixture: &Fixture) {
         |script: &str, expected: Exit| assert_eq!(fixture.sh(script).exit, expected, "{script}");
     check("exit 7", Exit::Code(7));
     check("kill -SEGV $$", Exit::Signal(11));
-    check("kill -STOP $PPID; exit 3", Exit::Code(3));
-    let daemon = "trap '' TERM HUP; while :; do sleep 0.01; done";
-    check(
-        &format!("setsid sh -c \"{daemon}\" daemon-of-a-step & (setsid sleep 765432 &) ; exit 2"),
-        Exit::Code(2),
-    );
-    assert!(!support::is_running("daemon-of-a-step") && !support::is_running("765432"));
     // Killing everything ends the step, not the build, and never counts as a success.
-    let killed =
-        fixture.run(&shell("(setsid sleep 765432 &) ; sleep 0.1; kill -9 -1; sleep 765432"));
-    assert!(matches!(killed, Err(Error::Supervisor { .. })), "{killed:?}");
-    assert!(!support::is_running("765432"));
-    for file in ["mem", "environ", "fd/0"] {
-        let outcome = fixture.sh(&format!("head -c 1 /proc/1/{file}"));
-        assert_ne!(outcome.exit, Exit::Code(0), "{file}: {outcome:?}");
-    }
+    care::supervisor_killed(fixture);
+    care::reach(fixture, "1");
+}
+
+/// A step of each kind that is held otherwise than usual. No namespace can be had here.
+fn confinement(fixture: &Fixture, nnp_before: u8) {
+    let with = |script: &str, confinement: Confinement| {
+        let invocation = Invocation { confinement, ..shell(script) };
+        fixture.run(&invocation).unwrap_or_else(|error| panic!("{script}: {}", chain(&error)))
+    };
+    let none = || Confinement { network: Network::None, ..Confinement::default() };
+    let invocation = Invocation { confinement: none(), ..shell("") };
+    let found = care::run_inside(fixture, &invocation, "sockets");
+    let refused = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    let expected = format!("unix\nnetlink\ninet: {refused}\ninet6: {refused}\npacket: {refused}\n");
+    assert_eq!(found.stdout, expected, "{found:?}");
+    let found = care::run_inside(fixture, &shell(""), "sockets");
+    assert_eq!(found.stdout, "unix\nnetlink\ninet\ninet6\npacket\n", "{found:?}");
+    fixture.check("rm -r /programs", 0, "");
+    // It stays root and can become another, but no program gains rights.
+    let status = "grep NoNewPrivs /proc/self/status; chown 5 /tmp && stat -c %u /tmp; chown 0 /tmp";
+    assert_eq!(with(status, none()).stdout, "NoNewPrivs:\t1\n5\n");
+    fixture.check(status, 0, &format!("NoNewPrivs:\t{nnp_before}\n5\n"));
+    let all = Confinement { rights: Rights::Builder, ..Confinement::default() };
+    let status = "grep CapEff /proc/self/status";
+    assert_eq!(with(status, all).stdout, fixture.sh(status).stdout, "the pod gives no more");
+    let device = |name: &str| Confinement {
+        devices: vec![DeviceRequest { name: name.to_owned(), required: true }],
+        ..Confinement::default()
+    };
+    assert_eq!(with("test -c /dev/null && echo x", device("/dev/null")).stdout, "x\n");
+    let missing = Invocation { confinement: device("/dev/fuse"), ..shell("true") };
+    assert!(matches!(fixture.run(&missing), Err(Error::Device { .. })));
+    // A node that the pod does not have is made for the step. The name is that of a spec which was
+    // there when the build began.
+    let made = with(
+        "test -c /dev/test/zero && stat -c %a:%t:%T /dev/test/zero",
+        device("test.example/class=zero"),
+    );
+    assert_eq!(made.stdout, "600:1:5\n", "{made:?}");
+    assert!(!Path::new("/dev/test").exists(), "it went with the step");
 }
 
 fn pod_volume() {
@@ -212,6 +252,7 @@ fn pod_volume() {
 fn pod_no_new_privileges() {
     let fixture = enter(Choice::Auto, "/kaniko", Rung::InPlace);
     steps(&fixture);
+    confinement(&fixture, 1);
 }
 
 fn pod_unconfined() {
@@ -231,6 +272,9 @@ fn pod_unconfined() {
         let outcome = fixture.sh(&format!("head -c 1 /proc/1/{file}"));
         assert_ne!(outcome.exit, Exit::Code(0), "{file}: {outcome:?}");
     }
+    care::no_network(&fixture, true);
+    care::processes(&fixture);
+    care::supervisor_killed(&fixture);
     // Nothing outside the state directory has changed.
     assert_eq!(names("/"), set("dev etc kaniko motd opt proc sys var"));
 }
@@ -247,19 +291,8 @@ fn pod_administrator() {
     );
     fixture.check("kill -9 $PPID; exit 4", 4, "");
     assert_ne!(fixture.sh("mount -t tmpfs x /tmp").exit, Exit::Code(0));
-    let programs = fixture.path().join("programs");
-    std::fs::create_dir(&programs).expect("because it is ours");
-    let mut loader = None;
-    for name in names("/kaniko/lib") {
-        let from = Path::new("/kaniko/lib").join(&name);
-        std::fs::copy(from, programs.join(&name)).expect("because it is ours");
-        loader = loader.or(Some(name).filter(|name| name.starts_with("ld-linux")));
-    }
-    let loader = format!("/programs/{}", loader.expect("because the test was started by it"));
-    let words = [&*loader, "--library-path", "/programs", "/programs/test", "--case", "escape"];
-    let mut invocation = shell("unused");
-    invocation.argv = words.map(str::to_owned).to_vec();
-    let outcome = fixture.run(&invocation).expect("because the program is there");
+    care::no_network(&fixture, false);
+    let outcome = care::run_inside(&fixture, &shell(""), "escape");
     assert_eq!(outcome.exit, Exit::Code(0), "{outcome:?}");
     let found: BTreeSet<String> = outcome.stdout.lines().map(str::to_owned).collect();
     assert!(found.contains("programs") && !found.contains("kaniko"), "{found:?}");

@@ -9,7 +9,7 @@ use std::path::Path;
 use run::{Error, Exit, Identity, Owners, Rung};
 use rustix::mount::{MountFlags, mount};
 use support::user::{Ids, run_as_user};
-use support::{Case, Fixture, chain, shell};
+use support::{Case, Fixture, care, chain, shell};
 
 const CASES: &[Case] = &[
     ("userns_an_ordinary_user_with_subordinate_ids", with_ids),
@@ -68,6 +68,7 @@ fn user_with_ids() {
         0,
         "0\n2\n",
     );
+    care::no_network(&fixture, true);
     let error = fixture.run(&as_identity(70_000, 0, "true")).expect_err("because it is beyond");
     assert!(matches!(error, Error::UnmappedId { id: 70_000, .. }), "{error}");
     rights(&fixture);
@@ -121,22 +122,10 @@ fn user_without_new_proc() {
     let fixture = enter();
     assert_eq!(fixture.isolation.reason(), "user namespace with 65537 ids, no pid namespace");
     fixture.check("id -u; pwd; test -d /proc/self && echo proc", 0, "0\n/\nproc\n");
-    let check =
-        |script: &str, expected: Exit| assert_eq!(fixture.sh(script).exit, expected, "{script}");
-    check("exit 7", Exit::Code(7));
-    check("kill -SEGV $$", Exit::Signal(11));
-    check("kill -STOP $PPID; exit 3", Exit::Code(3));
-    let daemon = "trap '' TERM HUP; while :; do sleep 0.01; done";
-    check(
-        &format!("setsid sh -c \"{daemon}\" daemon-of-a-step & (setsid sleep 765432 &) ; exit 2"),
-        Exit::Code(2),
-    );
-    assert!(!support::is_running("daemon-of-a-step") && !support::is_running("765432"));
-    check("i=0; while [ $i -lt 500 ]; do (true &) ; i=$((i+1)); done", Exit::Code(0));
-    let killed =
-        fixture.run(&shell("(setsid sleep 765432 &) ; sleep 0.1; kill -9 $PPID; sleep 765432"));
-    assert!(matches!(killed, Err(Error::Supervisor { .. })), "{killed:?}");
-    assert!(!support::is_running("765432"));
+    care::processes(&fixture);
+    care::streams(&fixture);
+    care::supervisor_killed(&fixture);
+    care::no_network(&fixture, true);
     // The builder is in sight of the step, but not its memory.
     let this = std::process::id();
     for path in ["mem", "environ", "root/etc/passwd"] {

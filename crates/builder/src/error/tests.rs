@@ -166,6 +166,11 @@ fn all() -> Vec<Told> {
         Told { line: Some(7), exit_code: 143, ..told(ended(Exit::Signal(15)), STEP) },
         Told {
             line: Some(7),
+            exit_code: 124,
+            ..told(ended(Exit::TimedOut(std::time::Duration::from_secs(90))), STEP)
+        },
+        Told {
+            line: Some(7),
             exit_code: 137,
             hint: Some("memory"),
             ..told(ended(Exit::Signal(9)), STEP)

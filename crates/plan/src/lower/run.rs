@@ -12,6 +12,7 @@ use crate::model::{
     CacheSharing, Device, HistoryKind, InlineFile, MountSource, MountSpec, Op, RunNetwork, RunOp,
     RunSecurity, Selection, StepInput,
 };
+use crate::options::Entitlement;
 use crate::text::{clean_absolute, join, list};
 use crate::variables::proxies;
 
@@ -76,7 +77,23 @@ impl Stage<'_> {
             RunSecurity::Sandbox => "RUN --security=sandbox",
             RunSecurity::Insecure => "RUN --security=insecure",
         })?;
-        if op.devices.is_empty() { Ok(()) } else { self.require("RUN --device") }
+        if !op.devices.is_empty() {
+            self.require("RUN --device")?;
+        }
+        self.allow_all(op)
+    }
+
+    /// Refuses what the operator has not granted, whether the plan is carried out or only shown.
+    fn allow_all(&self, op: &RunOp) -> Result<(), Error> {
+        let network = (op.network == RunNetwork::Host).then_some(Entitlement::NetworkHost);
+        let security =
+            (op.security == RunSecurity::Insecure).then_some(Entitlement::SecurityInsecure);
+        let devices = op.devices.iter().map(|device| Entitlement::Device(device.name.clone()));
+        let mut asked = network.into_iter().chain(security).chain(devices);
+        match asked.find(|asked| !self.graph.options.allows(asked)) {
+            Some(asked) => Err(self.error(ErrorKind::NotAllowed(asked))),
+            None => Ok(()),
+        }
     }
 
     /// The program, and the file it is where a here-document begins with `#!`.

@@ -1,14 +1,17 @@
 //! One step: the processes of one program, from the first preparation to the last one's end.
 //!
-//! `private` arranges the surroundings on the rung `namespaces`, with `mounts` for `RUN --mount`,
-//! and `moved` does without mounts; `placeholders` makes room in the root for what a step must find
-//! there, `program` is the command line as the kernel takes it, and
-//! `watch` follows the processes until none is left.
+//! `confine` decides what holds the step. `private` arranges the surroundings on the rung
+//! `namespaces`, with `mounts` for `RUN --mount`, and `moved` does without mounts; `nodes` are the
+//! devices it gets; `placeholders` makes room in the root for what a step must find there,
+//! `program` is the command line as the kernel takes it, and `watch` follows the processes until
+//! none is left.
 
+mod confine;
 mod memory;
 mod mounts;
 mod moved;
 mod network;
+mod nodes;
 mod orphans;
 mod placeholders;
 mod private;
@@ -26,9 +29,11 @@ use sys::capabilities::DOCKER_DEFAULT;
 use sys::child::{Action, Phase, Report, Spec};
 use sys::seccomp::Filter;
 
+use crate::devices::Catalogue;
 use crate::stages::{ActiveRoot, Place};
 use crate::{Error, Exit, Invocation, Result, Stream, host};
 
+pub(crate) use confine::Confined;
 pub(crate) use network::NetworkFiles;
 pub(crate) use private::Private;
 
@@ -42,6 +47,8 @@ pub(crate) struct Request<'a> {
     pub(crate) set_groups: bool,
     /// The name service files of the builder.
     pub(crate) network: &'a NetworkFiles,
+    /// What devices can be asked for by name.
+    pub(crate) devices: &'a Catalogue,
 }
 
 /// Runs one program; afterwards no process, mount or placeholder of it is left.
@@ -52,17 +59,18 @@ pub(crate) fn run(
     output: &mut dyn FnMut(Stream, &[u8]),
     stop: &StopHandle,
 ) -> Result<Exit> {
-    let program = program::build(invocation)?;
+    let confined = confine::decide(request, &root.place, invocation)?;
+    let program = program::build(invocation, &confined.env)?;
     check_directory(&root.dir, &invocation.cwd)?;
     let name = invocation.argv.first().map_or("", String::as_str);
     let null = null_device()?;
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
     let (stdout, stdout_end) = pipe().map_err(host::system("make a pipe"))?;
     let (stderr, stderr_end) = pipe().map_err(host::system("make a pipe"))?;
-    let (spec, room) = match &root.place {
+    let (mut spec, room) = match &root.place {
         Place::Private { directory } => {
-            let private = Private::prepare(request, directory, &root.dir, invocation)?;
-            let preparation = preparation(request, invocation, filter())?;
+            let private = Private::prepare(request, directory, &root.dir, invocation, &confined)?;
+            let preparation = preparation(request, invocation, confined.rights(filter()))?;
             (private.spec(preparation, Some(program)), Room::Private(private))
         }
         Place::InPlace { aside } => {
@@ -76,24 +84,27 @@ pub(crate) fn run(
             moved::place(&mut placeholders, &root.dir, &root.protected, aside, mounts)?;
             // The pod's own filter holds the step already; without CAP_SYS_ADMIN a second one
             // would cost it sudo and file capabilities.
+            let rights = confined.rights(filter().optional());
+            let nodes = nodes::make(&root.dir, &confined.nodes)?;
             let spec = Spec {
                 namespaces: UnshareFlags::empty(),
                 surroundings: vec![Action::HideMemory, Action::BecomeSubreaper],
-                preparation: preparation(request, invocation, filter().optional())?,
+                preparation: preparation(request, invocation, rights)?,
                 program: Some(program),
             };
-            (spec, Room::InPlace(placeholders))
+            (spec, Room::InPlace(placeholders, nodes))
         }
     };
+    confined.add_to(&mut spec);
     let stdio = [null.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
     let started = sys::child::spawn(&spec, stdio).map_err(host::system("start a process"));
     // The ends that the program has must not be held here: their closing tells that it is gone.
     drop((stdout_end, stderr_end));
     let outcome = started.and_then(|child| {
         let own_pids = spec.namespaces.contains(UnshareFlags::NEWPID);
-        let grace = invocation.grace;
+        let rules = watch::Rules { own_pids, grace: invocation.grace, timeout: invocation.timeout };
         let streams = [stdout, stderr];
-        let news = watch::follow(child, streams, watch::Rules { own_pids, grace }, output, stop)?;
+        let news = watch::follow(child, streams, rules, output, stop)?;
         match news {
             watch::News::Ended(exit) => Ok(exit),
             watch::News::Stopped => Err(Error::Stopped { program: name.to_owned() }),
@@ -108,14 +119,17 @@ pub(crate) fn run(
 /// What was made for the step outside its namespaces.
 enum Room {
     Private(Private),
-    InPlace(Placeholders),
+    InPlace(Placeholders, nodes::Made),
 }
 
 impl Room {
     fn clean(self) -> Result<()> {
         match self {
             Room::Private(private) => private.clean(),
-            Room::InPlace(placeholders) => placeholders.clean(),
+            Room::InPlace(placeholders, nodes) => {
+                drop(nodes);
+                placeholders.clean()
+            }
         }
     }
 }
@@ -124,17 +138,15 @@ impl Room {
 pub(crate) fn preparation(
     request: &Request<'_>,
     invocation: &Invocation,
-    filter: Action,
+    rights: Vec<Action>,
 ) -> Result<Vec<Action>> {
     let identity = &invocation.identity;
     let mut actions = vec![
         Action::NewSession,
         Action::SetUmask(0o022),
         Action::ChangeDirectory(c_string("working directory", invocation.cwd.as_bytes())?),
-        // Loading the filter takes a capability that is given up next.
-        filter,
-        Action::LimitCapabilities(DOCKER_DEFAULT),
     ];
+    actions.extend(rights);
     if request.set_groups {
         actions.push(Action::SetGroups(identity.groups.clone()));
     }

@@ -14,7 +14,7 @@ use sys::child::{Action, Program, Spec};
 
 use super::mounts::Mounts;
 use super::placeholders::Placeholders;
-use super::{Request, c_string};
+use super::{Confined, Request, c_string, nodes};
 use crate::{Invocation, Result, host};
 
 /// Device nodes of a container: name, major and minor number.
@@ -88,6 +88,7 @@ impl Private {
         directory: &Path,
         root: &RootDir,
         invocation: &Invocation,
+        confined: &Confined,
     ) -> Result<Private> {
         let hostname = invocation.hostname.as_str();
         let mut placeholders = Placeholders::new(root);
@@ -121,7 +122,8 @@ impl Private {
         let (mounted, mut rooms) = mounts.finish();
         rooms.reverse();
         rooms.push(placeholders);
-        let mut surroundings = surroundings(request.own_pids, directory, &targets, hostname)?;
+        let mut surroundings =
+            surroundings(request.own_pids, directory, &targets, hostname, confined)?;
         surroundings.extend(mounted);
         surroundings.push(Action::PivotRoot);
         Ok(Private { own_pids: request.own_pids, surroundings, rooms, files })
@@ -154,6 +156,7 @@ fn surroundings(
     directory: &Path,
     targets: &Targets,
     hostname: &str,
+    confined: &Confined,
 ) -> Result<Vec<Action>> {
     use std::os::unix::ffi::OsStrExt;
     let root = c"rootfs".to_owned();
@@ -164,24 +167,23 @@ fn surroundings(
         Action::ClimbToTop { foothold: root.clone() },
         Action::PrivateMounts,
         Action::Bind { source: root.clone(), target: root.clone() },
-        // Devices that an image brings are stored, but not opened.
-        Action::Restrict { target: root.clone(), flags: MountFlags::NODEV },
-        Action::ChangeDirectory(root),
     ];
+    if !confined.open {
+        // Devices that an image brings are stored, but not opened.
+        actions.push(Action::Restrict { target: root.clone(), flags: MountFlags::NODEV });
+    }
+    actions.push(Action::ChangeDirectory(root));
     if !own_pids {
         actions.push(Action::BecomeSubreaper);
     }
     add_proc(&mut actions, &targets.proc, own_pids)?;
     add_dev(&mut actions, &targets.dev)?;
-    add_sys(&mut actions, &targets.sys)?;
-    let device = below(&targets.dev, "null")?;
-    let hidden = MASKED.iter().map(|name| below(&targets.proc, name));
-    let hidden = hidden.chain(MASKED_SYS.iter().map(|name| below(&targets.sys, name)));
-    for target in hidden {
-        actions.push(Action::Mask { target: target?, device: device.clone() });
+    add_sys(&mut actions, &targets.sys, confined.open)?;
+    for node in &confined.nodes {
+        nodes::show(&mut actions, &targets.dev, node)?;
     }
-    for name in FROZEN {
-        actions.push(Action::Freeze { target: below(&targets.proc, name)? });
+    if !confined.open {
+        hide(&mut actions, targets)?;
     }
     for (name, real) in &targets.etc {
         let source = c_string("path", format!("../etc/{name}").as_bytes())?;
@@ -196,6 +198,20 @@ fn surroundings(
         actions.push(Action::SetHostname(hostname.as_bytes().to_vec()));
     }
     Ok(actions)
+}
+
+/// Covers what is the machine's.
+fn hide(actions: &mut Vec<Action>, targets: &Targets) -> Result<()> {
+    let device = below(&targets.dev, "null")?;
+    let hidden = MASKED.iter().map(|name| below(&targets.proc, name));
+    let hidden = hidden.chain(MASKED_SYS.iter().map(|name| below(&targets.sys, name)));
+    for target in hidden {
+        actions.push(Action::Mask { target: target?, device: device.clone() });
+    }
+    for name in FROZEN {
+        actions.push(Action::Freeze { target: below(&targets.proc, name)? });
+    }
+    Ok(())
 }
 
 fn add_proc(actions: &mut Vec<Action>, proc: &RootPath, own_pids: bool) -> Result<()> {
@@ -240,8 +256,17 @@ fn add_dev(actions: &mut Vec<Action>, dev: &RootPath) -> Result<()> {
     Ok(())
 }
 
-fn add_sys(actions: &mut Vec<Action>, sys: &RootPath) -> Result<()> {
+fn add_sys(actions: &mut Vec<Action>, sys: &RootPath, open: bool) -> Result<()> {
     let target = relative(sys)?;
+    if open {
+        let groups = c"/sys/fs/cgroup".to_owned();
+        let bind = Action::Bind { source: groups, target: below(sys, "fs/cgroup")? };
+        actions.push(Action::Any(vec![
+            vec![mount(c"sysfs", target.clone(), CLOSED, c""), bind.optional()],
+            vec![Action::Bind { source: c"/sys".to_owned(), target }],
+        ]));
+        return Ok(());
+    }
     actions.push(Action::Any(vec![
         vec![mount(c"sysfs", target.clone(), CLOSED | MountFlags::RDONLY, c"")],
         // A new one belongs to who made the network namespace, so the present one is shown.

@@ -8,13 +8,16 @@ use crate::{Error, Invocation, Result};
 /// What Docker sets where an image sets nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where to look for the program, its arguments, and its environment.
-pub(super) fn build(invocation: &Invocation) -> Result<Program> {
+/// Where to look for the program, its arguments, and its environment with the variables of its
+/// devices.
+pub(super) fn build(invocation: &Invocation, devices: &[(String, String)]) -> Result<Program> {
     let name = invocation.argv.first().filter(|name| !name.is_empty());
     let name = name.ok_or(Error::Malformed { what: "command", value: String::new() })?;
     let argv = invocation.argv.iter();
     let argv = argv.map(|word| c_string("argument", word.as_bytes()));
-    let env = invocation.env.iter().map(|(key, value)| {
+    let replaced = |key: &str| devices.iter().any(|(name, _)| name == key);
+    let own = invocation.env.iter().filter(|(key, _)| !replaced(key));
+    let env = own.chain(devices).map(|(key, value)| {
         if key.is_empty() {
             return Err(Error::Malformed { what: "variable name", value: key.clone() });
         }

@@ -31,6 +31,8 @@ pub(super) struct Rules {
     pub(super) own_pids: bool,
     /// The time between asking and killing.
     pub(super) grace: Duration,
+    /// The time before it is asked to end.
+    pub(super) timeout: Option<Duration>,
 }
 
 /// What became of the program.
@@ -56,6 +58,9 @@ pub(super) fn follow(
         [Some(Lines::new(stdout, Stream::Stdout)), Some(Lines::new(stderr, Stream::Stderr))];
     let watch = Watch {
         child,
+        // A time that is too far away to be told is never reached.
+        due_at: rules.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        overdue: false,
         rules,
         streams,
         last: None,
@@ -76,6 +81,10 @@ struct Watch {
     last: Option<Report>,
     /// The supervisor lives.
     supervised: bool,
+    /// When the program has to be done.
+    due_at: Option<Instant>,
+    /// It was not.
+    overdue: bool,
     kill_at: Option<Instant>,
     sweeping: bool,
     stopped: bool,
@@ -96,7 +105,10 @@ impl Watch {
                 match source {
                     Source::Output(index) => self.read(index, output)?,
                     Source::Reports => self.hear()?,
-                    Source::Stop => self.ask_to_stop(),
+                    Source::Stop => {
+                        self.stopped = true;
+                        self.ask_to_end();
+                    }
                 }
             }
             self.keep_going()?;
@@ -117,6 +129,9 @@ impl Watch {
                 report @ (Report::Failed(..) | Report::NotStarted(_) | Report::NotExecuted(_)),
             ) => News::Failed(report),
             Some(_) | None if self.stopped => News::Stopped,
+            Some(_) | None if self.overdue => {
+                News::Ended(Exit::TimedOut(self.rules.timeout.unwrap_or_default()))
+            }
             Some(Report::Exited(code)) => News::Ended(Exit::Code(code)),
             Some(Report::Killed(signal)) => News::Ended(Exit::Signal(signal)),
             None => News::Abandoned,
@@ -159,7 +174,7 @@ impl Watch {
             (true, false, false) => Some(RESUME_EVERY),
             (false, ..) | (true, true, _) => None,
         };
-        let times = [self.kill_at, self.give_up_at].into_iter().flatten().map(until);
+        let times = [self.due_at, self.kill_at, self.give_up_at].into_iter().flatten().map(until);
         times.chain(regular).min()
     }
 
@@ -176,11 +191,13 @@ impl Watch {
         match self.child.next_report().map_err(host::system("read a report"))? {
             Some(report) => {
                 self.last = self.last.or(Some(report));
+                self.due_at = None;
                 // Without a pid namespace, what the program left behind is ended from here.
                 self.sweeping = true;
             }
             None => {
                 self.supervised = false;
+                self.due_at = None;
                 self.kill_at = None;
                 self.give_up_at = Some(Instant::now() + DRAIN_FOR);
             }
@@ -188,8 +205,8 @@ impl Watch {
         Ok(())
     }
 
-    fn ask_to_stop(&mut self) {
-        self.stopped = true;
+    fn ask_to_end(&mut self) {
+        self.due_at = None;
         self.kill_at = Some(Instant::now() + self.rules.grace);
         // A supervisor that is gone is noticed by the end of its reports.
         let _ = self.child.signal(Signal::TERM);
@@ -199,6 +216,10 @@ impl Watch {
     fn keep_going(&mut self) -> Result<()> {
         if !self.supervised {
             return Ok(());
+        }
+        if self.due_at.is_some_and(|time| time <= Instant::now()) {
+            self.overdue = true;
+            self.ask_to_end();
         }
         if self.kill_at.is_some_and(|time| time <= Instant::now()) {
             self.kill_at = None;

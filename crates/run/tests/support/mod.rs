@@ -8,6 +8,7 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(unreachable_pub, reason = "the programs that share it are crates of their own")]
 
+pub mod care;
 pub mod pod;
 pub mod user;
 
@@ -18,8 +19,8 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use run::{
-    ActiveRoot, Choice, EnterOptions, Error, Exit, Identity, Invocation, Isolation, StageRoots,
-    Stream,
+    ActiveRoot, Choice, Confinement, EnterOptions, Error, Exit, Identity, Invocation, Isolation,
+    StageRoots, Stream,
 };
 use sys::StopHandle;
 use testkit::ScratchRoot;
@@ -140,7 +141,9 @@ pub fn shell(script: &str) -> Invocation {
         identity: Identity::default(),
         hostname: "step".to_owned(),
         mounts: Vec::new(),
+        confinement: Confinement::default(),
         grace: Duration::from_millis(300),
+        timeout: None,
     }
 }
 
@@ -165,7 +168,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// What the scripts of the tests call.
 const APPLETS: &str = "cat chmod chown chroot cp cut date echo env false grep head hostname id kill \
-                       ln ls mkdir mkfifo mknod mount printf ps pwd rm setsid sh sleep stat tail \
+                       ln ls mkdir mkfifo mknod mount ping printf ps pwd rm setsid sh sleep stat tail \
                        test touch tr true umount unshare wc";
 
 /// Makes a small root of the machine's static busybox.

@@ -117,7 +117,7 @@ fn make_root(bundle: &Path) {
     .expect("because an overlay can be mounted");
 }
 
-fn collect_files(dir: &Path) -> Vec<(PathBuf, std::ffi::OsString)> {
+pub fn collect_files(dir: &Path) -> Vec<(PathBuf, std::ffi::OsString)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).expect("because it was made").flatten() {
         if entry.path().is_dir() {

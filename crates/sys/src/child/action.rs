@@ -5,7 +5,6 @@
 //! identity is changed by bare system calls (libc's wrappers would wait for the other threads).
 
 use std::ffi::{CStr, CString};
-use std::fmt;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
@@ -94,6 +93,10 @@ pub enum Action {
     },
     /// Makes a character device with major and minor number.
     MakeDevice(CString, u32, (u32, u32)),
+    /// Makes a block device with major and minor number.
+    MakeBlockDevice(CString, u32, (u32, u32)),
+    /// Gives a file that is no link to a user and a group.
+    SetOwner(CString, u32, u32),
     /// Makes a symbolic link: path, target.
     MakeLink(CString, CString),
     /// Names the machine.
@@ -120,6 +123,8 @@ pub enum Action {
     LoadFilter(Filter),
     /// Promises that no program run later gains rights.
     NoNewPrivileges,
+    /// Brings up the loopback interface of a network namespace of its own.
+    RaiseLoopback,
     /// Sets a resource limit.
     Limit(Resource, Rlimit),
     /// Makes namespaces of its own.
@@ -163,6 +168,10 @@ impl Action {
             Action::MakeDevice(path, mode, number) => {
                 make_node(path, FileType::CharacterDevice, *mode, *number)
             }
+            Action::MakeBlockDevice(path, mode, number) => {
+                make_node(path, FileType::BlockDevice, *mode, *number)
+            }
+            Action::SetOwner(path, uid, gid) => set_owner(path, *uid, *gid),
             Action::MakeLink(path, target) => rustix::fs::symlink(&**target, &**path),
             Action::SetHostname(name) => rustix::system::sethostname(name),
             Action::NewSession => rustix::process::setsid().map(drop),
@@ -182,6 +191,7 @@ impl Action {
             Action::LimitCapabilities(keep) => crate::capabilities::limit_to(*keep),
             Action::LoadFilter(filter) => filter.load(),
             Action::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
+            Action::RaiseLoopback => super::loopback::raise(),
             Action::Limit(resource, limit) => rustix::process::setrlimit(*resource, *limit),
             Action::Unshare(flags) => unshare(*flags),
             Action::Any(lists) => any(lists),
@@ -354,6 +364,14 @@ fn write_file(
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o7777))
 }
 
+fn set_owner(path: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(Errno::INVAL); // the kernel would read it as "leave as it is"
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+}
+
 fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: the pointer and the length are those of one slice of 32-bit group ids, which is
     // what the kernel reads. The bare call concerns this thread, the only one of this process.
@@ -381,57 +399,4 @@ fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     // SAFETY: the process has one thread and shares nothing with another that could be surprised
     // by losing it.
     unsafe { rustix::thread::unshare_unsafe(flags) }
-}
-
-impl fmt::Display for Action {
-    /// In words that follow "cannot".
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |text: &CStr| text.to_string_lossy().into_owned();
-        match self {
-            Action::Mount { kind, target, .. } => {
-                write!(formatter, "mount {} on `{}`", text(kind), text(target))
-            }
-            Action::Bind { source, target } => {
-                write!(formatter, "bind `{}` to `{}`", text(source), text(target))
-            }
-            Action::Restrict { target, flags } => {
-                write!(formatter, "restrict `{}` by {flags:?}", text(target))
-            }
-            Action::RestrictTree { target } | Action::Freeze { target } => {
-                write!(formatter, "make `{}` read-only", text(target))
-            }
-            Action::Mask { target, .. } => write!(formatter, "mask `{}`", text(target)),
-            Action::PrivateMounts => formatter.write_str("make the mounts private"),
-            Action::ClimbToTop { .. } => formatter.write_str("reach the top of the mounts"),
-            Action::PivotRoot => formatter.write_str("change the root"),
-            Action::ChangeDirectory(path) => {
-                write!(formatter, "change the directory to `{}`", text(path))
-            }
-            Action::MakeDirectory(path, _)
-            | Action::MakeFile(path, _)
-            | Action::WriteFile { path, .. }
-            | Action::MakeDevice(path, ..)
-            | Action::MakeLink(path, _) => write!(formatter, "make `{}`", text(path)),
-            Action::SetHostname(name) => {
-                write!(formatter, "set the host name `{}`", String::from_utf8_lossy(name))
-            }
-            Action::NewSession => formatter.write_str("start a session"),
-            Action::SetUmask(mask) => write!(formatter, "set the umask {mask:03o}"),
-            Action::DieWithParent => formatter.write_str("tie the process to its parent"),
-            Action::BecomeSubreaper => formatter.write_str("become a subreaper"),
-            Action::HideMemory => formatter.write_str("hide the memory"),
-            Action::SetGroups(groups) => write!(formatter, "set the groups {groups:?}"),
-            Action::SetGroup(gid) => write!(formatter, "set the group id {gid}"),
-            Action::SetUser(uid) => write!(formatter, "set the user id {uid}"),
-            Action::LimitCapabilities(_) => formatter.write_str("limit the capabilities"),
-            Action::LoadFilter(_) => formatter.write_str("load the system call filter"),
-            Action::NoNewPrivileges => formatter.write_str("set no_new_privs"),
-            Action::Limit(resource, _) => write!(formatter, "limit {resource:?}"),
-            Action::Unshare(flags) => write!(formatter, "make namespaces {flags:?}"),
-            Action::Any(lists) => match lists.first().and_then(|list| list.first()) {
-                Some(first) => first.fmt(formatter),
-                None => formatter.write_str("do nothing"),
-            },
-        }
-    }
 }

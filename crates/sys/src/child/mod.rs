@@ -10,8 +10,10 @@
 //! allocating or locking, since the caller may have any number of threads.
 
 mod action;
+mod loopback;
 mod report;
 mod supervisor;
+mod words;
 
 use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

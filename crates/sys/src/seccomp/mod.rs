@@ -5,6 +5,7 @@
 //! the 32-bit companion architecture (i386, arm) are filtered by their own numbers; the x32 variant
 //! of x86_64 answers ENOSYS, as on kernels that do not have it.
 
+mod network;
 mod table;
 
 use rustix::io::Errno;
@@ -213,7 +214,7 @@ mod tests {
     use crate::capabilities::DOCKER_DEFAULT;
 
     /// Runs the program on one call as the kernel would.
-    fn decide(filter: &Filter, audit: u32, number: u32, argument: u32) -> u32 {
+    pub(super) fn decide(filter: &Filter, audit: u32, number: u32, argument: u32) -> u32 {
         let (mut at, mut value) = (0usize, 0u32);
         loop {
             let step = &filter.instructions[at];

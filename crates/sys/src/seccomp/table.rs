@@ -463,10 +463,13 @@ pub(super) const WITH_CAPABILITY: &[(CapabilitySet, &[Syscall])] = &[
 /// The calls with rules of their own.
 #[rustfmt::skip]
 pub(super) mod special {
-    use super::Syscall;
+    use super::{NONE, Syscall};
 
     pub(in super::super) const CLONE: Syscall = Syscall { name: "clone", numbers: [56, 120, 220, 120] };
     pub(in super::super) const CLONE3: Syscall = Syscall { name: "clone3", numbers: [435, 435, 435, 435] };
     pub(in super::super) const SOCKET: Syscall = Syscall { name: "socket", numbers: [41, 359, 198, 281] };
+    pub(in super::super) const SOCKETPAIR: Syscall = Syscall { name: "socketpair", numbers: [53, 360, 199, 288] };
+    pub(in super::super) const SOCKETCALL: Syscall = Syscall { name: "socketcall", numbers: [NONE, 102, NONE, NONE] };
+    pub(in super::super) const IO_URING_SETUP: Syscall = Syscall { name: "io_uring_setup", numbers: [425, 425, 425, 425] };
     pub(in super::super) const PERSONALITY: Syscall = Syscall { name: "personality", numbers: [135, 136, 92, 136] };
 }
