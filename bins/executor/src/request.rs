@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use builder::{
     BuildRequest, Choice, Compression, DockerfilePlace, EnterOptions, Entitlement, ImageFormat,
-    Lint, Outputs, Platform, Proxies, Reference, Resolver, RootPath, RootSources, Roots, Settings,
-    Timestamp,
+    Lint, Outputs, Platform, Proxies, Reference, Resolver, RootPath, RootSources, Roots, Secret,
+    Settings, Timestamp,
 };
-use cli::{Environment, ExecutorFlags, RegistryFlags};
+use cli::{Environment, ExecutorFlags, RegistryFlags, SecretSource};
 use registry::ClientOptions;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -40,6 +40,12 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
         build_platform,
         allow: flags.allow.iter().map(entitlement).collect(),
         command_timeout: flags.command_timeout,
+        secrets: secrets(flags, environment, &here)?,
+        ssh: flags
+            .agents
+            .iter()
+            .map(|agent| (agent.id.clone(), absolute(&agent.socket, &here)))
+            .collect(),
         lint: match flags.lint {
             cli::Lint::Off => Lint::Off,
             cli::Lint::Warn => Lint::Warn,
@@ -136,6 +142,37 @@ fn dockerfile_place(name: &str, context: &Path, here: &Path) -> Result<Dockerfil
     }
     Ok(DockerfilePlace::Context(RootPath::new(name)?))
 }
+
+/// Reads the secrets before a step can: from then on they are in memory only.
+fn secrets(
+    flags: &ExecutorFlags,
+    environment: &Environment,
+    here: &Path,
+) -> Result<BTreeMap<String, Secret>> {
+    let mut secrets = BTreeMap::new();
+    for secret in &flags.secrets {
+        let id = &secret.id;
+        let content = match &secret.source {
+            SecretSource::Variable(name) => match environment.get(name) {
+                Some(value) => value.as_encoded_bytes().to_vec(),
+                None => return Err(format!("secret {id}: variable {name} is not set").into()),
+            },
+            SecretSource::File(path) => {
+                let path = absolute(path, here);
+                let place = RootPath::new(path.as_os_str().as_encoded_bytes())?;
+                builder::read_host_file(&place).map_err(|error| format!("secret {id}: {error}"))?
+            }
+        };
+        if content.len() > MAX_SECRET {
+            return Err(format!("secret {id} has more than {MAX_SECRET} bytes").into());
+        }
+        secrets.insert(id.clone(), Secret::new(content));
+    }
+    Ok(secrets)
+}
+
+/// BuildKit's limit.
+const MAX_SECRET: usize = 500 * 1024;
 
 fn outputs(flags: &ExecutorFlags, here: &Path) -> Result<Outputs> {
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| absolute(path, here));

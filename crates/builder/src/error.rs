@@ -223,6 +223,36 @@ pub enum StepError {
         #[source]
         source: Box<BaseError>,
     },
+    /// What a mount is to show. The text is BuildKit's.
+    #[error("\"{path}\": not found")]
+    MountSource {
+        /// The path, in the tree it comes from.
+        path: String,
+    },
+    /// A secret that a step cannot do without. The text is BuildKit's.
+    #[error("secret {id}: not found")]
+    NoSecret {
+        /// Its id.
+        id: String,
+    },
+    /// A secret that is to be a variable and is no text.
+    #[error("the secret for the variable {0} is no UTF-8 text")]
+    SecretText(String),
+    /// An agent that a step cannot do without.
+    #[error("ssh agent {id}: not found")]
+    NoAgent {
+        /// Its id.
+        id: String,
+    },
+    /// An agent that cannot be asked.
+    #[error("cannot offer the ssh agent `{}`", path.display())]
+    Agent {
+        /// Its socket, on the host.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The working directory.
     #[error("cannot make the working directory `{path}`")]
     Workdir {

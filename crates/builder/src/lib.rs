@@ -8,14 +8,18 @@
 //! `stage.rs`, which carries out one of them, and `step.rs`, the one `match` over what a step can be.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod bases;
 mod blobs;
 mod build;
+mod caches;
 mod cores;
 mod error;
 mod event;
 mod files;
 mod ledger;
+mod mounts;
+mod plain;
 mod prepare;
 mod program;
 mod publish;
@@ -41,4 +45,5 @@ pub use oci::{ImageFormat, Platform, Reference, Timestamp};
 pub use plan::{BuildPlan, Entitlement, Lint};
 pub use rootfs::RootPath;
 pub use run::{Choice, EnterOptions, Isolation, enter};
+pub use sys::Secret;
 pub use transport::{Proxies, Resolver, RootSources, Roots, Settings};

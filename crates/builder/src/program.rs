@@ -1,5 +1,6 @@
 //! RUN: who runs it, in which environment, and what it changed.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use run::{
     Stream,
 };
 use snapshot::ScanOptions;
+use sys::Secret;
 
 use crate::error::StepError;
 use crate::event::{Event, StageName};
+use crate::mounts::StepMounts;
 use crate::stage::{Current, Executor, Outcome};
 
 /// Lines of a failing command that the error keeps.
@@ -25,14 +28,20 @@ const GRACE: Duration = Duration::from_secs(2);
 impl<'a> Executor<'a> {
     /// Runs the program, then writes what it changed as a layer.
     pub(crate) fn run(&self, current: &mut Current<'a>, run: &RunOp) -> Result<Outcome, StepError> {
+        let origins = self.mount_origins(current, run)?;
         let root = self.root(current)?;
+        if origins.read_a_stage && root.moves_mounts() {
+            // This stage was parked meanwhile, and renaming moves the ctime of what is at the top.
+            current.baseline = None;
+        }
+        let mounts = self.mounts(&root, run, &origins)?;
         let contents = self.contents(current.stage.id);
         let options = |threads| ScanOptions { threads, protected: &root.protected, contents };
         let before = match current.baseline.take() {
             Some(baseline) => baseline,
             None => snapshot::scan(&root.dir, &options(self.cores.share().threads))?,
         };
-        self.execute(&current.name, &root, run)?;
+        self.execute(&current.name, &root, run, mounts)?;
         // Taken anew: while the program ran, other stages had use for the threads.
         let share = self.cores.share();
         let (changes, after) = snapshot::diff(&root.dir, before, &options(share.threads))?;
@@ -41,11 +50,17 @@ impl<'a> Executor<'a> {
         self.seal(&root.dir, &changes, &root.protected)
     }
 
-    fn execute(&self, stage: &StageName, root: &ActiveRoot, run: &RunOp) -> Result<(), StepError> {
+    fn execute(
+        &self,
+        stage: &StageName,
+        root: &ActiveRoot,
+        run: &RunOp,
+        mut given: StepMounts,
+    ) -> Result<(), StepError> {
         let account = account(&root.dir, &run.user)?;
         let invocation = Invocation {
             argv: run.argv.clone(),
-            env: environment(run, &account),
+            env: environment(run, &account, &given.env)?,
             cwd: working_directory(&root.dir, &run.cwd)?,
             identity: identity(run, &account),
             hostname: run.hostname.clone(),
@@ -53,7 +68,7 @@ impl<'a> Executor<'a> {
                 name: script.name.clone(),
                 content: script.content.clone().into_bytes(),
             }),
-            mounts: Vec::new(),
+            mounts: std::mem::take(&mut given.mounts),
             confinement: confinement(run),
             grace: GRACE,
             timeout: self.request.command_timeout,
@@ -61,6 +76,7 @@ impl<'a> Executor<'a> {
         let program = run.argv.join(" ");
         let mut tail = VecDeque::new();
         let mut output = |stream: Stream, line: &[u8]| {
+            let line = &*mask(line, &given.secrets);
             if tail.len() == TAIL {
                 tail.pop_front();
             }
@@ -120,8 +136,12 @@ fn confinement(run: &RunOp) -> Confinement {
     }
 }
 
-/// The plan's variables, the proxy settings, and HOME unless it is set.
-fn environment(run: &RunOp, account: &Account) -> Vec<(String, String)> {
+/// The plan's variables, the proxy settings, HOME unless it is set, and what mounts give.
+fn environment(
+    run: &RunOp,
+    account: &Account,
+    given: &[(String, Secret)],
+) -> Result<Vec<(String, String)>, StepError> {
     let mut env = run.env.clone();
     for (name, value) in &run.proxy {
         if !env.iter().any(|(known, _)| known == name) {
@@ -131,7 +151,32 @@ fn environment(run: &RunOp, account: &Account) -> Vec<(String, String)> {
     if !env.iter().any(|(name, _)| name == "HOME") {
         env.push(("HOME".to_owned(), account.home.clone()));
     }
-    env
+    for (name, secret) in given {
+        let value = secret.expose_str().ok_or_else(|| StepError::SecretText(name.clone()))?;
+        env.retain(|(known, _)| known != name);
+        env.push((name.clone(), value.to_owned()));
+    }
+    Ok(env)
+}
+
+/// Shorter secrets are not masked: their text stands everywhere.
+const SHORTEST_MASKED: usize = 6;
+
+/// A line without the secrets that the step was given, whatever the step meant by printing them.
+fn mask<'l>(line: &'l [u8], secrets: &[Secret]) -> Cow<'l, [u8]> {
+    let mut line = Cow::Borrowed(line);
+    let lines = secrets.iter().flat_map(|secret| secret.expose().split(|byte| *byte == b'\n'));
+    for text in lines {
+        let text = text.trim_ascii();
+        if text.len() < SHORTEST_MASKED {
+            continue;
+        }
+        while let Some(at) = line.windows(text.len()).position(|window| window == text) {
+            let after = &line[at + text.len()..];
+            line = Cow::Owned([&line[..at], b"***", after].concat());
+        }
+    }
+    line
 }
 
 /// The directory a step starts in; it is made if a base image names one that it does not hold.
@@ -141,4 +186,22 @@ fn working_directory(root: &RootDir, cwd: &str) -> Result<RootPath, StepError> {
     let place = root.resolve_existing(&path).map_err(failed)?;
     root.create_dir_all(&place, 0o755).map_err(failed)?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_in_what_a_step_prints() {
+        let check = |line: &str, expected: &str| {
+            let secrets = [Secret::from("hunter2\nsecond line\n"), Secret::from("x")];
+            assert_eq!(mask(line.as_bytes(), &secrets), expected.as_bytes());
+        };
+        check("password: hunter2, again hunter2.", "password: ***, again ***.");
+        check("the second line", "the ***");
+        check("hunter", "hunter");
+        check("x marks the spot", "x marks the spot");
+        check("", "");
+    }
 }

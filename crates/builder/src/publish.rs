@@ -184,6 +184,8 @@ mod tests {
             platform: None,
             build_platform: Platform::new("linux", "amd64"),
             allow: Vec::new(),
+            secrets: std::collections::BTreeMap::new(),
+            ssh: std::collections::BTreeMap::new(),
             command_timeout: None,
             lint: plan::Lint::Off,
             pull: registry::ClientOptions::default(),

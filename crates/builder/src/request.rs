@@ -1,11 +1,13 @@
 //! What a caller asks of a build. Every default is explicit: nothing is read from the environment,
 //! the clock or the host later.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use oci::{ImageFormat, Platform, Reference, Timestamp};
 use plan::{Entitlement, Lint};
+use sys::Secret;
 
 /// One build.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub struct BuildRequest {
     pub allow: Vec<Entitlement>,
     /// How long a RUN step may take.
     pub command_timeout: Option<Duration>,
+    /// `--secret`: what `RUN --mount=type=secret` may ask for, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`: sockets of agents that `RUN --mount=type=ssh` may ask for, by id.
+    pub ssh: BTreeMap<String, PathBuf>,
     /// What to do with findings about the Dockerfile.
     pub lint: Lint,
     /// How pulling speaks to registries.

@@ -17,6 +17,7 @@ use sys::StopHandle;
 
 use crate::bases::Bases;
 use crate::blobs::Blobs;
+use crate::caches::Caches;
 use crate::cores::Cores;
 use crate::error::{Error, StepError};
 use crate::event::{Event, LayerSummary, Observer, StageName};
@@ -41,6 +42,7 @@ pub(crate) struct Executor<'a> {
     pub stop: &'a StopHandle,
     pub cores: Cores,
     pub roots: StageRoots,
+    pub caches: Caches,
     pub ledger: Ledger,
     /// Trees of images that `COPY --from` names, once a step needed them.
     pub image_trees: BTreeMap<BaseImageId, Mutex<Option<RootDir>>>,
@@ -93,6 +95,7 @@ impl<'a> Executor<'a> {
             stop,
             cores: Cores::new(request.threads),
             roots,
+            caches: Caches::new(&request.state_dir, &request.build_id),
             ledger: Ledger::new(plan),
             image_trees: bases.keys().map(|id| (id.clone(), Mutex::default())).collect(),
         })

@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::grammar::{Parsed, Values, parse};
 use crate::log::LogFlags;
+use crate::secret::{self, SecretFlag, SshFlag};
 use crate::value::{parse_bool, parse_duration};
 use crate::{not_yet, table};
 
@@ -75,6 +76,10 @@ pub struct ExecutorFlags {
     pub command_timeout: Option<Duration>,
     /// `--cleanup`.
     pub cleanup: bool,
+    /// `--secret`.
+    pub secrets: Vec<SecretFlag>,
+    /// `--ssh`.
+    pub agents: Vec<SshFlag>,
     /// `--ignore-path`, and `/var/run` unless `--ignore-var-run=false`.
     pub ignore_paths: Vec<PathBuf>,
     /// `--lint`.
@@ -210,6 +215,8 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
             .collect::<Result<_, _>>()?,
         command_timeout: command_timeout(&values)?,
         cleanup: values.is_set("cleanup"),
+        secrets: secret::secrets(&values.list("secret"), environment)?,
+        agents: secret::agents(&values.list("ssh"), environment)?,
         ignore_paths: ignore_paths(&values),
         lint: match values.text("lint").as_deref() {
             Some("off") => Lint::Off,

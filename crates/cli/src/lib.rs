@@ -17,6 +17,7 @@ mod grammar;
 pub mod log;
 mod not_yet;
 pub mod report;
+mod secret;
 mod table;
 mod value;
 mod warmer;
@@ -33,6 +34,7 @@ pub use executor::{
 pub use grammar::Parsed;
 pub use log::LogFlags;
 pub use report::{Excerpt, Report};
+pub use secret::{SecretFlag, SecretSource, SshFlag};
 pub use table::{executor_table, warmer_table};
 pub use warmer::{WarmerFlags, warmer_flags};
 

@@ -38,7 +38,6 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("registry-client-cert", KeyValue, "", REGISTRY),
     row("registry-map", KeyValue, "", REGISTRY),
     row("registry-mirror", List, "", REGISTRY),
-    row("secret", List, "", "secrets of RUN steps"),
     row("single-snapshot", Bool, "false", "one layer for the whole build"),
     row("skip-default-registry-fallback", Bool, "false", REGISTRY),
     // One fork's own flags. They are known by name so that the error is about the feature, and

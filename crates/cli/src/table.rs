@@ -111,6 +111,11 @@ const EXECUTOR: &[Flag] = &[
         "HOST=FILE, certificate authorities of one registry",
     ),
     Flag::new("reproducible", Bool, "no time of the build in the image").default("false"),
+    Flag::new(
+        "secret",
+        List,
+        "secret for RUN --mount=type=secret, id=ID[,src=FILE|,env=VARIABLE]; may be repeated",
+    ),
     Flag::new("skip-push-permission-check", Bool, "do not ask the registry before the build")
         .default("false"),
     Flag::new("skip-tls-verify", Bool, "do not verify certificates").default("false"),
@@ -125,6 +130,11 @@ const EXECUTOR: &[Flag] = &[
         .status(NoEffect(EXACT)),
     Flag::new("snapshotMode", Choice(SNAPSHOT_MODES), "old spelling")
         .status(Alias("snapshot-mode")),
+    Flag::new(
+        "ssh",
+        List,
+        "agent for RUN --mount=type=ssh, default or ID=SOCKET; may be repeated (ours)",
+    ),
     Flag::new("tar-path", Text, "file that receives the image as a docker archive"),
     Flag::new("tarPath", Text, "old spelling").status(Alias("tar-path")),
     Flag::new("target", List, "stage to build; the first one given is the image"),

@@ -296,7 +296,8 @@ fn check_row(flag: &Flag, text: &str, outcome: Result<Vec<String>, String>) {
 fn fitting_value(flag: &Flag) -> String {
     match flag.name {
         "verbosity" => "debug".to_owned(),
-        "label" | "build-arg" => "k=v".to_owned(),
+        "label" | "build-arg" | "ssh" => "k=v".to_owned(),
+        "secret" => "id=a,src=b".to_owned(),
         _ => other_value(flag),
     }
 }

@@ -36,9 +36,7 @@ pub struct Feature {
     pub example: &'static str,
 }
 
-use Support::{Implemented, NotYet};
-
-const MOUNTS: &str = "steps cannot mount anything but their own files yet";
+use Support::Implemented;
 
 macro_rules! features {
     ($($instruction:literal, $name:literal, $support:expr, $example:literal;)*) => {
@@ -98,14 +96,14 @@ pub const FEATURES: &[Feature] = features![
         "FROM scratch\nADD --checksum=sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 https://example.com/a /\n";
     "RUN", "RUN", Implemented, "FROM busybox\nRUN [\"x\"]\n";
     "RUN", "RUN with a here-document", Implemented, "FROM busybox\nRUN <<a\nx\na\n";
-    "RUN", "RUN --mount=type=bind", NotYet(MOUNTS), "FROM busybox\nRUN --mount=target=/m x\n";
-    "RUN", "RUN --mount=type=cache", NotYet(MOUNTS),
+    "RUN", "RUN --mount=type=bind", Implemented, "FROM busybox\nRUN --mount=target=/m x\n";
+    "RUN", "RUN --mount=type=cache", Implemented,
         "FROM busybox\nRUN --mount=type=cache,target=/m x\n";
-    "RUN", "RUN --mount=type=tmpfs", NotYet(MOUNTS),
+    "RUN", "RUN --mount=type=tmpfs", Implemented,
         "FROM busybox\nRUN --mount=type=tmpfs,target=/m x\n";
-    "RUN", "RUN --mount=type=secret", NotYet(MOUNTS),
+    "RUN", "RUN --mount=type=secret", Implemented,
         "FROM busybox\nRUN --mount=type=secret,id=s x\n";
-    "RUN", "RUN --mount=type=ssh", NotYet(MOUNTS), "FROM busybox\nRUN --mount=type=ssh x\n";
+    "RUN", "RUN --mount=type=ssh", Implemented, "FROM busybox\nRUN --mount=type=ssh x\n";
     "RUN", "RUN --network=default", Implemented, "FROM busybox\nRUN --network=default x\n";
     "RUN", "RUN --network=none", Implemented, "FROM busybox\nRUN --network=none x\n";
     "RUN", "RUN --network=host", Implemented, "FROM busybox\nRUN --network=host x\n";

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -73,6 +74,20 @@ impl RootDir {
             .open_dir(self.fd.as_fd(), path.relative())
             .map_err(|errno| Error::io("open", path, errno))?;
         Ok(RootDir { fd: Arc::new(fd), engine: self.engine })
+    }
+
+    /// Where the root is on the host at this moment, as the kernel tells; `None` without /proc, or
+    /// where it cannot be reached from `/` any more.
+    #[must_use]
+    pub fn host_path(&self) -> Option<std::path::PathBuf> {
+        let here = rustix::fs::openat(&self.fd, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let here = here.ok()?;
+        let path = rustix::fs::readlink(crate::entry::path_of(&here)?, Vec::new()).ok()?;
+        let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
+        // The kernel marks what was removed by a word behind the path.
+        let (known, found) = (rustix::fs::fstat(&here).ok()?, rustix::fs::stat(path).ok()?);
+        let same = (known.st_dev, known.st_ino) == (found.st_dev, found.st_ino);
+        same.then(|| path.to_owned())
     }
 
     /// How this root resolves paths.

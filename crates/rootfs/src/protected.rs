@@ -24,8 +24,8 @@ pub struct Protected {
 impl Protected {
     /// Nothing is protected (mount points are still told by their mount id).
     #[must_use]
-    pub fn none() -> Protected {
-        Protected::default()
+    pub const fn none() -> Protected {
+        Protected { paths: BTreeSet::new() }
     }
 
     /// These paths and what is below them.

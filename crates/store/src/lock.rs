@@ -31,6 +31,16 @@ impl StoreLock {
         Ok(Self { _file: file, path: path.to_owned() })
     }
 
+    /// The same, but fails at once with [`Error::Locked`] where somebody has it alone.
+    pub fn try_shared(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Self { _file: file, path: path.to_owned() }),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(failed("lock", path)(source)),
+        }
+    }
+
     /// The file that is locked.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -57,9 +67,11 @@ mod tests {
         let held = StoreLock::exclusive(&path).expect("nobody else is here");
         let second = StoreLock::exclusive(&path).expect_err("it is held");
         assert!(matches!(second, Error::Locked(_)), "{second}");
+        assert!(matches!(StoreLock::try_shared(&path), Err(Error::Locked(_))));
         drop(held);
         let _shared = StoreLock::shared(&path).expect("it is free again");
         let _also = StoreLock::shared(&path).expect("shared with the first");
         assert!(StoreLock::exclusive(&path).is_err());
+        assert!(StoreLock::try_shared(&path).is_ok());
     }
 }

@@ -28,6 +28,8 @@ struct Case {
     dockerfile_dockerignore: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     build_args: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    secrets: BTreeMap<String, String>,
     /// Whether BuildKit builds it.
     buildkit: Answer,
     /// Why we differ from BuildKit.
@@ -113,6 +115,11 @@ fn build(lab: &Arc<Lab>, case: &Case) -> Result<Result<String, String>> {
     for (name, value) in &case.build_args {
         build = build.arg(format!("--build-arg={name}={value}"));
     }
+    for (id, content) in &case.secrets {
+        let path = build.directory.join(format!("secret-{id}"));
+        std::fs::write(&path, content)?;
+        build = build.arg(format!("--secret=id={id},src={}", path.display()));
+    }
     let outcome = build
         .context(&context)
         .arg(format!("--dockerfile={}", dockerfile.display()))
@@ -142,6 +149,7 @@ fn with_registry(dockerfile: &str, host: &str) -> String {
                 line = line.replace(&format!("FROM {name}"), &format!("FROM {full}"));
             }
             line = line.replace(&format!("--from={name}"), &format!("--from={full}"));
+            line = line.replace(&format!("=from={name},"), &format!("=from={full},"));
         }
         text.push_str(&line);
     }

@@ -12,6 +12,7 @@ mod cases;
 mod environments;
 mod errors;
 mod language;
+mod mounts;
 mod outputs;
 mod parallel;
 mod remote;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
     tests.extend(remote::tests());
     tests.extend(language::tests());
     tests.extend(behaviour::tests());
+    tests.extend(mounts::tests());
     tests.extend(errors::tests());
     tests.extend(signals::tests());
     tests.extend(parallel::tests());
