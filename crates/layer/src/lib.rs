@@ -33,6 +33,8 @@ mod made;
 mod parents;
 mod pipe;
 mod place;
+#[cfg(any(test, feature = "fuzzing"))]
+mod reread;
 mod unpack;
 mod whiteout;
 mod write;
@@ -42,6 +44,8 @@ pub use compress::{Compression, Encoded, Encoder};
 pub use decode::{ArchiveKind, sniff};
 pub use error::{Error, Result};
 pub use limits::Limits;
+#[cfg(feature = "fuzzing")]
+pub use reread::reread;
 pub use stop::StopCheck;
 pub use unpack::{UnpackOptions, Unpacked, is_archive, unpack};
 pub use whiteout::Whiteout;

@@ -4,7 +4,7 @@
 //! The layouts are for skopeo, umoci and our own programs to read.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +13,8 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
+
+use crate::http_server::Page;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// All entries have this time, so that equal content gives an equal digest.
@@ -35,6 +37,58 @@ pub fn debian(layout: &Path, tag: &str, cache: &Path) -> Result<(), String> {
     let tar = debian_tar(cache)?;
     let tar = std::fs::read(&tar).map_err(|error| format!("{}: {error}", tar.display()))?;
     write_layout(layout, tag, &tar, &json!({ "Env": [PATH], "Cmd": ["bash"] }))
+}
+
+/// An image of these layers, whatever is in them, as the pages of a registry that serves it as
+/// `repository:latest`. A layer that is not compressed is served as gzip.
+#[must_use]
+pub fn served(repository: &str, layers: &[Vec<u8>]) -> Vec<Page> {
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    let mut pages = vec![Page::new("/v2/", "{}")];
+    let mut put = |content: Vec<u8>| {
+        let (digest, size) = (format!("sha256:{}", hex(&content)), content.len());
+        pages.push(Page::new(&format!("/v2/{repository}/blobs/{digest}"), content));
+        (digest, size)
+    };
+    let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
+    for layer in layers {
+        let (stored, form) = match layer.first_chunk() {
+            Some(b"\x1f\x8b") => (layer.clone(), "gzip"),
+            Some(b"\x28\xb5") => (layer.clone(), "zstd"),
+            _ => (crate::tar_builder::gzip(layer), "gzip"),
+        };
+        let mut plain = Vec::new();
+        let decoded = flate2::read::MultiGzDecoder::new(&stored[..]).read_to_end(&mut plain);
+        // One that cannot be read has no right name.
+        let named = if decoded.is_ok() { &plain } else { layer };
+        diff_ids.push(format!("sha256:{}", hex(named)));
+        let (digest, size) = put(stored);
+        let media_type = format!("{LAYER}+{form}");
+        descriptors.push(json!({ "mediaType": media_type, "digest": digest, "size": size }));
+    }
+    let (config, config_size) = put(bytes(&json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "config": { "Env": [PATH] },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+    })));
+    let manifest = bytes(&json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": config, "size": config_size,
+        },
+        "layers": descriptors,
+    }));
+    let digest = format!("sha256:{}", hex(&manifest));
+    for reference in ["latest", &digest] {
+        let page = Page::new(&format!("/v2/{repository}/manifests/{reference}"), manifest.clone());
+        let page = page.header("Content-Type", MANIFEST);
+        pages.push(page.header("Docker-Content-Digest", &digest));
+    }
+    pages
 }
 
 /// Writes an image of one gzip layer into an OCI layout, beside the images that are there.

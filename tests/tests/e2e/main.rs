@@ -11,6 +11,7 @@ mod buildkit;
 mod cases;
 mod environments;
 mod errors;
+mod hostile;
 mod language;
 mod mounts;
 mod outputs;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     tests.extend(behaviour::tests());
     tests.extend(mounts::tests());
     tests.extend(errors::tests());
+    tests.extend(hostile::tests());
     tests.extend(signals::tests());
     tests.extend(parallel::tests());
     tests.extend(environments::tests());
