@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use crate::names::{Iter, Names};
 use crate::path::RootPath;
 
 /// One difference between two states of a tree.
@@ -47,7 +48,7 @@ pub struct ChangeSet {
     /// Directory → name → state. Every directory on the way to a change has its own entry above,
     /// so that the order of paths is a walk down from the root. Keyed this way because a million
     /// changes are held in memory, and names are a fraction of paths.
-    directories: BTreeMap<RootPath, BTreeMap<Box<[u8]>, State>>,
+    directories: BTreeMap<RootPath, Names<State>>,
 }
 
 impl ChangeSet {
@@ -73,11 +74,11 @@ impl ChangeSet {
         };
         self.pass_through(&parent);
         let names = self.directories.entry(parent).or_default();
-        let state = names.entry(Box::from(name)).or_insert(State::Upserted);
-        *state = match *state {
-            State::Through | State::Upserted => State::Upserted,
-            State::Removed | State::Replaced => State::Replaced,
+        let state = match names.get(name) {
+            None | Some(State::Through | State::Upserted) => State::Upserted,
+            Some(State::Removed | State::Replaced) => State::Replaced,
         };
+        names.set(name, state);
     }
 
     /// Adds that `path` is gone, with all below it. The root is never gone.
@@ -94,7 +95,7 @@ impl ChangeSet {
             self.directories.remove(&directory);
         }
         self.pass_through(&parent);
-        self.directories.entry(parent).or_default().insert(Box::from(name), State::Removed);
+        self.directories.entry(parent).or_default().set(name, State::Removed);
     }
 
     /// Adds what happened in a later set.
@@ -110,15 +111,10 @@ impl ChangeSet {
         let mut path = directory.clone();
         while let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
             let names = self.directories.entry(parent.clone()).or_default();
-            match names.get_mut(name) {
-                Some(State::Removed) => {
-                    names.insert(Box::from(name), State::Replaced);
-                    return;
-                }
-                Some(_) => return,
-                None => {
-                    names.insert(Box::from(name), State::Through);
-                }
+            match names.get(name) {
+                Some(State::Removed) => return names.set(name, State::Replaced),
+                Some(State::Through | State::Upserted | State::Replaced) => return,
+                None => names.set(name, State::Through),
             }
             path = parent;
         }
@@ -133,8 +129,8 @@ impl ChangeSet {
     /// How many changes [`ChangeSet::iter`] gives.
     #[must_use]
     pub fn len(&self) -> usize {
-        let states = self.directories.values().flat_map(BTreeMap::values);
-        let count = |state: &State| match state {
+        let states = self.directories.values().flat_map(Names::iter);
+        let count = |(_, state): (&[u8], State)| match state {
             State::Through => 0,
             State::Upserted | State::Removed => 1,
             State::Replaced => 2,
@@ -177,7 +173,7 @@ impl FromIterator<Change> for ChangeSet {
 }
 
 /// One directory of a walk: where it is, and what of it is still to come.
-type Level<'a> = (RootPath, std::collections::btree_map::Iter<'a, Box<[u8]>, State>);
+type Level<'a> = (RootPath, Iter<'a, State>);
 
 /// The walk down from the root that [`ChangeSet::iter`] is.
 struct Descent<'a> {

@@ -16,6 +16,7 @@ mod dir;
 mod entry;
 mod error;
 mod metadata;
+mod names;
 mod node;
 mod opened;
 mod path;
