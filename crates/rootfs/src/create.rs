@@ -52,6 +52,28 @@ impl RootDir {
         Ok(File::from(fd))
     }
 
+    /// Makes an empty regular file without a name, for reading and writing; it is gone when it is
+    /// closed.
+    pub fn nameless_file(&self) -> Result<File, Error> {
+        let failed = |errno| Error::io("create a file in", &RootPath::root(), errno);
+        let mode = Mode::RUSR | Mode::WUSR;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::openat(self, ".", flags | OFlags::TMPFILE, mode) {
+            Ok(fd) => return Ok(File::from(fd)),
+            // Not on every file system; kernels that do not know the flag see a directory.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        // With a name for a moment, and the directory's time as it was.
+        let before = self.metadata(&RootPath::root())?;
+        let name = format!(".kaniko-{}-{:?}", std::process::id(), std::thread::current().id());
+        let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(self, &name, flags, mode).map_err(failed)?;
+        rustix::fs::unlinkat(self, &name, AtFlags::empty()).map_err(failed)?;
+        self.set_times(&RootPath::root(), before.mtime)?;
+        Ok(File::from(fd))
+    }
+
     /// Makes a link that says `target`, whatever is or is not there.
     pub fn symlink(&self, path: &RootPath, target: &[u8]) -> Result<(), Error> {
         let entry = self.named_entry("create the link", path)?;

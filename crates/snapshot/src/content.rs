@@ -9,8 +9,8 @@ use rustix::fs::SeekFrom;
 
 use crate::error::Error;
 
-/// A hash of content, target and attributes.
-pub(crate) type Fingerprint = [u8; 32];
+/// A hash of content, target and attributes: as much of BLAKE3 as makes a coincidence impossible.
+pub(crate) type Fingerprint = [u8; 16];
 
 /// Content is hashed in blocks of this size, and blocks of zeros are left out, so that a hole and
 /// written zeros are the same and a sparse terabyte costs nothing.
@@ -43,11 +43,16 @@ pub(crate) fn fingerprint(
         | FileKind::BlockDevice
         | FileKind::CharDevice => {}
     }
-    let content = *hasher.finalize().as_bytes();
+    let content = finish(&hasher);
     let attributes = of_attributes(&directory.xattrs_of(name, metadata.kind)?);
-    Ok(attributes.map_or(content, |attributes| {
-        *Hasher::new().update(&content).update(&attributes).finalize().as_bytes()
-    }))
+    Ok(attributes
+        .map_or(content, |attributes| finish(Hasher::new().update(&content).update(&attributes))))
+}
+
+fn finish(hasher: &Hasher) -> Fingerprint {
+    let mut fingerprint = Fingerprint::default();
+    hasher.finalize_xof().fill(&mut fingerprint);
+    fingerprint
 }
 
 /// The fingerprint of attributes; `None` if there are none, as mostly.
@@ -60,7 +65,7 @@ pub(crate) fn of_attributes(attributes: &Xattrs) -> Option<Fingerprint> {
         hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
         hasher.update(part);
     }
-    Some(*hasher.finalize().as_bytes())
+    Some(finish(&hasher))
 }
 
 fn hash_content(file: &File, metadata: &Metadata, hasher: &mut Hasher) -> std::io::Result<()> {

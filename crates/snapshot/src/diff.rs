@@ -1,6 +1,7 @@
 //! One walk of the tree: records what is there, and compares it with what was.
 
 use std::collections::HashMap;
+use std::hash::RandomState;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rootfs::{
@@ -12,7 +13,8 @@ use crate::baseline::Baseline;
 use crate::clock::ScanStart;
 use crate::content::{Fingerprint, fingerprint, of_attributes};
 use crate::error::Error;
-use crate::table::{FileState, Known, Table};
+use crate::table::{Doubts, FileState, Known, Remembered, Row, Table};
+use crate::trial::tells_every_write;
 use crate::{Contents, ScanOptions};
 
 /// Scans the tree, and compares it if there is something to compare with.
@@ -21,16 +23,20 @@ pub(crate) fn run(
     before: Option<Baseline>,
     options: &ScanOptions<'_>,
 ) -> Result<(ChangeSet, Baseline), Error> {
+    let start = ScanStart::now();
     let compares = before.is_some();
-    let before = before.unwrap_or_default();
+    let before = before.unwrap_or_else(|| Baseline::new(start, RandomState::new()));
     let scan = Scan {
-        start: ScanStart::now(),
+        start,
+        repeatable: start.earliest_since(&before.start),
         options: *options,
-        in_memory: is_in_memory(root)?,
+        // Not even asked where no time is trusted anyway.
+        trusts_times: options.contents != Contents::All && tells_every_write(root),
         compares,
         root_before: before.root,
+        key: before.key.clone(),
         before: Mutex::new(before.directories),
-        after: Mutex::new(Baseline::default()),
+        after: Mutex::new(Baseline::new(start, before.key)),
         found: Mutex::new(ChangeSet::new()),
     };
     let walk =
@@ -41,22 +47,16 @@ pub(crate) fn run(
     Ok((found, after))
 }
 
-/// Whether the root's file system keeps its files in memory only: then a write through a mapping
-/// can leave all times as they are (the kernel asks only file systems that write back).
-fn is_in_memory(root: &RootDir) -> Result<bool, Error> {
-    const IN_MEMORY: [i64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
-    let found = rustix::fs::fstatfs(root)
-        .map_err(|errno| Error::Read { path: RootPath::root(), source: errno.into() })?;
-    Ok(IN_MEMORY.contains(&found.f_type))
-}
-
 /// One walk in progress.
 struct Scan<'a> {
     start: ScanStart,
+    /// The earliest ctime that may have been given out since the scan before.
+    repeatable: ScanStart,
     options: ScanOptions<'a>,
-    in_memory: bool,
+    trusts_times: bool,
     compares: bool,
     root_before: Option<FileState>,
+    key: RandomState,
     /// Taken out directory by directory, so that both baselines are never whole in memory.
     before: Mutex<HashMap<RootPath, Table>>,
     after: Mutex<Baseline>,
@@ -93,24 +93,26 @@ impl VisitDirectories for Scan<'_> {
         if metadata.kind == FileKind::Socket {
             return Ok(Flow::Continue);
         }
-        let holder = directory.metadata();
-        let mounted = holder.mount_id != metadata.mount_id;
-        let state = if mounted { FileState::mounted(metadata) } else { FileState::new(metadata) };
+        let mounted = directory.metadata().mount_id != metadata.mount_id;
+        let state =
+            if mounted { FileState::mounted() } else { FileState::new(metadata, &self.key) };
         gathered
             .table
-            .push(name, state)
+            .push(name, state, self.doubts(metadata))
             .ok_or_else(|| Error::DirectoryTooLarge { path: directory.path().clone() })?;
         Ok(Flow::Continue)
     }
 
     fn close(&self, directory: &OpenDirectory, gathered: Gathered) -> Result<(), Error> {
         let Gathered { table, before } = gathered;
+        let mut table = table.sorted();
         let mut comparison =
-            Comparison { scan: self, directory, table: table.sorted(), changed: Vec::new() };
-        comparison.own_attributes(&before)?;
-        comparison.names(&before)?;
-        let Comparison { table, changed, .. } = comparison;
-        if self.compares {
+            Comparison { scan: self, directory, changed: Vec::new(), fingerprints: Vec::new() };
+        comparison.own_attributes(&table, &before)?;
+        comparison.names(&table, &before)?;
+        let Comparison { changed, fingerprints, .. } = comparison;
+        table.remember(fingerprints);
+        if !changed.is_empty() {
             let mut found = lock(&self.found);
             for change in changed {
                 match change {
@@ -121,10 +123,20 @@ impl VisitDirectories for Scan<'_> {
         }
         let mut after = lock(&self.after);
         if directory.path().is_root() {
-            after.root = Some(FileState::new(directory.metadata()));
+            after.root = Some(FileState::of_root(directory.metadata(), &self.key));
         }
         after.directories.insert(directory.path().clone(), table);
         Ok(())
+    }
+}
+
+impl Scan<'_> {
+    fn doubts(&self, metadata: &Metadata) -> Doubts {
+        let always = !self.trusts_times;
+        Doubts {
+            later: always || self.start.is_recent(metadata.ctime),
+            before: always || self.repeatable.is_recent(metadata.ctime),
+        }
     }
 }
 
@@ -133,55 +145,54 @@ enum Changed {
     Removed(RootPath),
 }
 
+/// Whether a file is as before.
+#[derive(Clone, Copy)]
+enum Same {
+    /// Without a look, and what is known of its content.
+    Yes(Option<Fingerprint>),
+    No,
+    IfContentIs(Fingerprint),
+}
+
 /// The comparison of one directory with what it was.
 struct Comparison<'s, 'a> {
     scan: &'s Scan<'a>,
     directory: &'s OpenDirectory,
-    table: Table,
     changed: Vec<Changed>,
+    fingerprints: Vec<Remembered>,
 }
 
 impl Comparison<'_, '_> {
     /// The directory's own attributes, which only now are known. (Its other metadata is a row of
     /// its parent's table, but for the root's.)
-    fn own_attributes(&mut self, before: &Table) -> Result<(), Error> {
-        let mut changed = self.table.attributes != before.attributes;
+    fn own_attributes(&mut self, table: &Table, before: &Table) -> Result<(), Error> {
+        let mut changed = table.attributes != before.attributes;
         if self.directory.path().is_root() {
-            let now = FileState::new(self.directory.metadata());
-            changed |= self.scan.root_before.is_some_and(|was| !was.same_but_times(&now));
+            let now = FileState::of_root(self.directory.metadata(), &self.scan.key);
+            changed |= self.scan.root_before.is_some_and(|was| !was.same_in_layer(&now));
         }
-        if changed {
+        if changed && self.scan.compares {
             self.changed.push(Changed::Upserted(self.directory.path().clone()));
         }
         Ok(())
     }
 
     /// Goes through both lists of names side by side.
-    fn names(&mut self, before: &Table) -> Result<(), Error> {
-        let (mut row, mut row_before) = (0, 0);
-        loop {
-            let (now, was) = (self.table.known(row), before.known(row_before));
-            let order = match (&now, &was) {
-                (None, None) => return Ok(()),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(now), Some(was)) => now.name.cmp(was.name),
-            };
-            match (order, was) {
-                (std::cmp::Ordering::Greater, Some(was)) => {
-                    self.removed(&was)?;
-                    row_before += 1;
-                }
-                (std::cmp::Ordering::Equal, was) => {
-                    self.present(row, was)?;
-                    (row, row_before) = (row + 1, row_before + 1);
-                }
-                (_, _) => {
-                    self.present(row, None)?;
-                    row += 1;
-                }
+    fn names(&mut self, table: &Table, before: &Table) -> Result<(), Error> {
+        let mut were = before.known().peekable();
+        for ((name, row), index) in table.rows().zip(0..) {
+            while let Some(gone) = were.next_if(|was| was.name < name) {
+                self.removed(&gone)?;
+            }
+            let was = were.next_if(|was| was.name == name);
+            let state = row.state();
+            if state.is_dir() {
+                self.directory(name, &state, was)?;
+            } else if !state.is_mounted() {
+                self.file(index, name, row, was)?;
             }
         }
+        were.try_for_each(|gone| self.removed(&gone))
     }
 
     fn removed(&mut self, was: &Known<'_>) -> Result<(), Error> {
@@ -193,47 +204,57 @@ impl Comparison<'_, '_> {
         Ok(())
     }
 
-    /// A name that is there, and maybe was.
-    fn present(&mut self, row: usize, was: Option<Known<'_>>) -> Result<(), Error> {
-        let Some(now) = self.table.known(row) else { return Ok(()) };
-        let (state, name) = (*now.state, now.name.to_vec());
-        if state.is_mounted() {
-            return Ok(());
+    /// A directory that is there, and maybe was.
+    fn directory(
+        &mut self,
+        name: &[u8],
+        now: &FileState,
+        was: Option<Known<'_>>,
+    ) -> Result<(), Error> {
+        match was {
+            Some(was) if was.state.same_in_layer(now) || was.state.is_mounted() => Ok(()),
+            Some(_) | None => self.upserted(name),
         }
-        // What a mount had hidden was there all the time.
-        let hidden = was.is_some_and(|was| was.state.is_mounted());
-        if state.is_dir() {
-            if !hidden && was.is_none_or(|was| !was.state.same_in_layer(&state)) {
-                self.upserted(&name)?;
-            }
-            return Ok(());
-        }
-        let mut verdict = self.scan.judge(&state, was);
-        if hidden {
-            verdict.same = Same::Yes(None);
-        }
-        let print = match (verdict.same, verdict.doubtful) {
-            (Same::No | Same::Yes(None), false)
-                if self.scan.options.contents != Contents::Known =>
-            {
-                None
-            }
-            (Same::Yes(None), false) if hidden => None,
-            (Same::Yes(Some(known)), false) => Some(known),
-            (_, _) => Some(self.fingerprint(&name)?),
+    }
+
+    /// A name of anything else that is there, and maybe was.
+    fn file(
+        &mut self,
+        index: u32,
+        name: &[u8],
+        row: &Row,
+        was: Option<Known<'_>>,
+    ) -> Result<(), Error> {
+        let same = self.compare(row, was);
+        let knows_all = self.scan.options.contents == Contents::Known;
+        let fingerprint = match same {
+            Same::Yes(Some(known)) if !row.doubts.later => Some(known),
+            Same::Yes(_) | Same::No if !row.doubts.later && !knows_all => None,
+            Same::Yes(_) | Same::No | Same::IfContentIs(_) => Some(self.fingerprint(name)?),
         };
-        if let Some(print) = print {
-            self.table.remember(row, print, verdict.doubtful);
-        }
-        let same = match verdict.same {
-            Same::No => false,
-            Same::Yes(_) => true,
-            Same::IfContentIs(before) => print == Some(before),
+        let changed = match same {
+            Same::No => true,
+            Same::Yes(_) => false,
+            Same::IfContentIs(before) => fingerprint != Some(before),
         };
-        if !same {
-            self.upserted(&name)?;
+        self.fingerprints
+            .extend(fingerprint.map(|fingerprint| Remembered { row: index, fingerprint }));
+        if changed { self.upserted(name) } else { Ok(()) }
+    }
+
+    fn compare(&self, row: &Row, was: Option<Known<'_>>) -> Same {
+        let now = row.state();
+        match was {
+            None => Same::No,
+            // What a mount had hidden was there all the time.
+            Some(was) if was.state.is_mounted() => Same::Yes(None),
+            Some(was) if !was.state.same_in_layer(&now) => Same::No,
+            Some(was) if was.state == now && !was.doubtful && !row.doubts.before => {
+                Same::Yes(was.fingerprint)
+            }
+            // Something touched it, or could have: what was in it tells, if it is known.
+            Some(was) => was.fingerprint.map_or(Same::No, Same::IfContentIs),
         }
-        Ok(())
     }
 
     fn fingerprint(&self, name: &[u8]) -> Result<Fingerprint, Error> {
@@ -251,45 +272,5 @@ impl Comparison<'_, '_> {
         }
         self.changed.push(Changed::Upserted(path));
         Ok(())
-    }
-}
-
-/// What is to be done about one file.
-struct Verdict {
-    same: Same,
-    /// Whether it could change again unseen by `stat`, so that its content must be known.
-    doubtful: bool,
-}
-
-/// Whether a file is as before.
-#[derive(Clone, Copy)]
-enum Same {
-    /// Without a look, and what is known of its content.
-    Yes(Option<Fingerprint>),
-    No,
-    IfContentIs(Fingerprint),
-}
-
-impl Scan<'_> {
-    fn judge(&self, now: &FileState, was: Option<Known<'_>>) -> Verdict {
-        let doubtful = self.options.contents == Contents::All
-            || self.in_memory
-            || self.start.is_recent(now.ctime());
-        let same = match was {
-            Some(was) if was.state.same_in_layer(now) => self.compare(now, &was),
-            _ => Same::No,
-        };
-        Verdict { same, doubtful }
-    }
-
-    /// For a file of which a layer would hold the same metadata.
-    fn compare(&self, now: &FileState, was: &Known<'_>) -> Same {
-        let trusted = !was.doubtful && self.options.contents != Contents::All;
-        match was.fingerprint {
-            known if trusted && was.state == now => Same::Yes(known),
-            Some(before) => Same::IfContentIs(before),
-            // Something touched it, and what it was before is not known.
-            None => Same::No,
-        }
     }
 }

@@ -11,11 +11,12 @@
 //!
 //! - **Recent files.** Clocks tick: two changes within one tick have the same ctime. A file whose
 //!   ctime is not older than the scan's start less its file system's granularity could change
-//!   again unseen ("racily clean", as git calls it).
-//! - **File systems in memory** (tmpfs, ramfs). There a write through a shared mapping that was
-//!   read first moves no time at all, so every file's content is compared, at the speed of memory.
-//!   An overlay whose upper directory is on a tmpfs has the same gap and cannot be told from
-//!   outside; scan it with [`Contents::All`].
+//!   again unseen ("racily clean", as git calls it). So could an older one if the clock was set
+//!   back meanwhile, which is noticed by the clock that nobody can set.
+//! - **File systems that do not tell.** On a tmpfs a write through a shared mapping that was read
+//!   first moves no time at all; on a network file system times are another machine's. Every scan
+//!   tries it out on a file without a name (see `trial`), and where the answer is no, every file's
+//!   content is compared.
 //!
 //! # What counts as changed
 //! What a layer can hold: kind, mode, owner, modification time, size, content, link target, device
@@ -42,6 +43,7 @@ mod content;
 mod diff;
 mod error;
 mod table;
+mod trial;
 
 pub use baseline::Baseline;
 pub use error::Error;

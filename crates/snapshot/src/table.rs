@@ -1,57 +1,56 @@
 //! What a baseline remembers of one directory: compact, because there may be a million names.
 
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+
 use rootfs::{FileKind, Metadata, Timestamp};
 
 use crate::content::Fingerprint;
 
-/// What `stat` said about one name.
+/// What `stat` said about one name, as two keyed hashes: it is only ever asked whether something
+/// is as it was, and the answers themselves would take four times as much memory. The key is
+/// random, so one change in 2^64 is taken for none, and nobody can choose which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileState {
-    pub(crate) ino: u64,
-    dev: (u32, u32),
-    /// A device's number, else the size.
-    size_or_rdev: u64,
-    mtime_secs: i64,
-    ctime_secs: i64,
-    mtime_nanos: u32,
-    ctime_nanos: u32,
-    pub(crate) nlink: u32,
-    uid: u32,
-    gid: u32,
-    mode: u16,
+    /// Of what a layer would hold.
+    in_layer: u64,
+    /// Of that and all the rest.
+    whole: u64,
     kind: Kind,
 }
 
 /// A file's kind, or that the name belongs to somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    File(FileKind),
+    Directory,
+    Other,
     /// A mount point: what is seen there is not part of this tree.
     Mounted,
 }
 
 impl FileState {
-    pub(crate) fn new(metadata: &Metadata) -> FileState {
-        let device = matches!(metadata.kind, FileKind::BlockDevice | FileKind::CharDevice);
-        let rdev = u64::from(metadata.rdev.0) << 32 | u64::from(metadata.rdev.1);
-        FileState {
-            ino: metadata.ino,
-            dev: metadata.dev,
-            size_or_rdev: if device { rdev } else { metadata.size },
-            mtime_secs: metadata.mtime.secs,
-            ctime_secs: metadata.ctime.secs,
-            mtime_nanos: metadata.mtime.nanos,
-            ctime_nanos: metadata.ctime.nanos,
-            nlink: u32::try_from(metadata.nlink).unwrap_or(u32::MAX),
-            uid: metadata.uid,
-            gid: metadata.gid,
-            mode: u16::try_from(metadata.mode & 0o7777).unwrap_or_default(),
-            kind: Kind::File(metadata.kind),
+    pub(crate) fn new(metadata: &Metadata, key: &RandomState) -> FileState {
+        let is_dir = metadata.is_dir();
+        let mut hasher = key.build_hasher();
+        (metadata.kind, metadata.mode, metadata.uid, metadata.gid).hash(&mut hasher);
+        metadata.mtime.hash(&mut hasher);
+        // The size of a directory is the file system's own affair.
+        if !is_dir {
+            let device = matches!(metadata.kind, FileKind::BlockDevice | FileKind::CharDevice);
+            if device { metadata.rdev.hash(&mut hasher) } else { metadata.size.hash(&mut hasher) }
         }
+        let in_layer = hasher.finish();
+        (metadata.dev, metadata.ino, metadata.nlink, metadata.ctime).hash(&mut hasher);
+        let kind = if is_dir { Kind::Directory } else { Kind::Other };
+        FileState { in_layer, whole: hasher.finish(), kind }
     }
 
-    pub(crate) fn mounted(metadata: &Metadata) -> FileState {
-        FileState { kind: Kind::Mounted, ..FileState::new(metadata) }
+    pub(crate) fn mounted() -> FileState {
+        FileState { in_layer: 0, whole: 0, kind: Kind::Mounted }
+    }
+
+    /// The root directory: all but its times.
+    pub(crate) fn of_root(metadata: &Metadata, key: &RandomState) -> FileState {
+        FileState::new(&Metadata { mtime: Timestamp::default(), ..*metadata }, key)
     }
 
     pub(crate) fn is_mounted(&self) -> bool {
@@ -59,41 +58,46 @@ impl FileState {
     }
 
     pub(crate) fn is_dir(&self) -> bool {
-        self.kind == Kind::File(FileKind::Directory)
+        self.kind == Kind::Directory
     }
 
-    pub(crate) fn ctime(&self) -> Timestamp {
-        Timestamp { secs: self.ctime_secs, nanos: self.ctime_nanos }
-    }
-
-    /// Whether a layer would hold the same metadata. The size of a directory is the file system's
-    /// own affair.
+    /// Whether a layer would hold the same metadata.
     pub(crate) fn same_in_layer(&self, other: &FileState) -> bool {
-        self.same_but_times(other)
-            && (self.mtime_secs, self.mtime_nanos) == (other.mtime_secs, other.mtime_nanos)
-            && (self.is_dir() || self.size_or_rdev == other.size_or_rdev)
+        (self.in_layer, self.kind) == (other.in_layer, other.kind)
     }
+}
 
-    /// Kind, mode and owner.
-    pub(crate) fn same_but_times(&self, other: &FileState) -> bool {
-        (self.kind, self.mode, self.uid, self.gid) == (other.kind, other.mode, other.uid, other.gid)
-    }
+/// How far the state of a file can be trusted to tell of changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doubts {
+    /// It could change after this scan and look the same.
+    pub(crate) later: bool,
+    /// It could have changed since the scan before, and look the same.
+    pub(crate) before: bool,
 }
 
 /// One name of a table.
 #[derive(Clone, Copy, Debug)]
-struct Row {
+pub(crate) struct Row {
+    in_layer: u64,
+    whole: u64,
     /// Where the name ends in [`Table::names`]; it begins where the one before ends.
     end: u32,
-    state: FileState,
+    kind: Kind,
+    pub(crate) doubts: Doubts,
+}
+
+impl Row {
+    pub(crate) fn state(&self) -> FileState {
+        FileState { in_layer: self.in_layer, whole: self.whole, kind: self.kind }
+    }
 }
 
 /// The content of one row's file.
 #[derive(Clone, Copy, Debug)]
-struct Remembered {
-    row: u32,
-    fingerprint: Fingerprint,
-    doubtful: bool,
+pub(crate) struct Remembered {
+    pub(crate) row: u32,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// The names of one directory, sorted, with what was known about each.
@@ -101,7 +105,7 @@ struct Remembered {
 pub(crate) struct Table {
     names: Vec<u8>,
     rows: Vec<Row>,
-    /// By row, ordered; only a few rows have one.
+    /// By row, ordered; often only a few rows have one.
     fingerprints: Vec<Remembered>,
     /// Of the directory's own attributes.
     pub(crate) attributes: Option<Fingerprint>,
@@ -111,7 +115,7 @@ pub(crate) struct Table {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known<'t> {
     pub(crate) name: &'t [u8],
-    pub(crate) state: &'t FileState,
+    pub(crate) state: FileState,
     pub(crate) fingerprint: Option<Fingerprint>,
     /// Whether it could have changed without any of `state` moving.
     pub(crate) doubtful: bool,
@@ -123,10 +127,11 @@ impl Table {
     }
 
     /// Adds a name; `None` if the table is full.
-    pub(crate) fn push(&mut self, name: &[u8], state: FileState) -> Option<()> {
+    pub(crate) fn push(&mut self, name: &[u8], state: FileState, doubts: Doubts) -> Option<()> {
         let end = u32::try_from(self.names.len().checked_add(name.len())?).ok()?;
         self.names.extend_from_slice(name);
-        self.rows.push(Row { end, state });
+        let FileState { in_layer, whole, kind } = state;
+        self.rows.push(Row { in_layer, whole, end, kind, doubts });
         Some(())
     }
 
@@ -140,7 +145,8 @@ impl Table {
         &self.names[start as usize..self.rows[row].end as usize]
     }
 
-    /// Brings the names in order. Before this, rows have no fingerprints.
+    /// Brings the names in order, in no more memory than they need. Before this, rows have no
+    /// fingerprints.
     pub(crate) fn sorted(self) -> Table {
         let mut order: Vec<u32> = (0..).take(self.rows.len()).collect();
         order.sort_unstable_by(|a, b| self.name(*a as usize).cmp(self.name(*b as usize)));
@@ -152,30 +158,50 @@ impl Table {
         };
         for row in order {
             let row = row as usize;
+            let Row { doubts, .. } = self.rows[row];
             sorted
-                .push(self.name(row), self.rows[row].state)
+                .push(self.name(row), self.rows[row].state(), doubts)
                 .expect("because the same names fitted before");
         }
         sorted
     }
 
-    /// Remembers the fingerprint of a row; rows come in order.
-    pub(crate) fn remember(&mut self, row: usize, fingerprint: Fingerprint, doubtful: bool) {
-        let row = u32::try_from(row).expect("because a table has fewer rows than bytes of names");
-        self.fingerprints.push(Remembered { row, fingerprint, doubtful });
+    /// Sets the fingerprints, which come ordered by row.
+    pub(crate) fn remember(&mut self, fingerprints: Vec<Remembered>) {
+        self.fingerprints = fingerprints;
+        self.fingerprints.shrink_to_fit();
     }
 
-    pub(crate) fn known(&self, row: usize) -> Option<Known<'_>> {
-        let state = &self.rows.get(row)?.state;
-        let found = u32::try_from(row).ok().and_then(|row| {
-            self.fingerprints.binary_search_by_key(&row, |remembered| remembered.row).ok()
-        });
-        let found = found.map(|index| self.fingerprints[index]);
-        Some(Known {
-            name: self.name(row),
-            state,
-            fingerprint: found.map(|found| found.fingerprint),
-            doubtful: found.is_some_and(|found| found.doubtful),
+    /// The names and their rows, in order.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&[u8], &Row)> {
+        let mut start = 0;
+        self.rows.iter().map(move |row| {
+            let end = row.end as usize;
+            (&self.names[std::mem::replace(&mut start, end)..end], row)
         })
+    }
+
+    /// All that is known, in order.
+    pub(crate) fn known(&self) -> impl Iterator<Item = Known<'_>> {
+        let mut fingerprints = self.fingerprints.iter().peekable();
+        self.rows().zip(0..).map(move |((name, row), index)| Known {
+            name,
+            state: row.state(),
+            fingerprint: fingerprints
+                .next_if(|remembered| remembered.row == index)
+                .map(|remembered| remembered.fingerprint),
+            doubtful: row.doubts.later,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million names take as many bytes as these, in megabytes, and their names.
+    #[test]
+    fn names_are_small() {
+        assert_eq!((size_of::<Row>(), size_of::<Remembered>()), (24, 20));
     }
 }

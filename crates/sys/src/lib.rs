@@ -19,9 +19,11 @@ pub mod seccomp;
 pub mod signals;
 
 mod attributes;
+mod mapping;
 mod secret;
 mod stop;
 
 pub use attributes::{become_subreaper, hide_memory, no_new_privileges};
+pub use mapping::SharedMapping;
 pub use secret::Secret;
 pub use stop::StopHandle;

@@ -12,6 +12,7 @@ pub mod git_server;
 pub mod hostile;
 pub mod http_server;
 pub mod layout;
+pub mod race;
 pub mod registry;
 pub mod tar_builder;
 pub mod tree;
@@ -166,6 +167,22 @@ pub fn mount_tmpfs(at: &Path) {
 pub fn mount_bind(from: &Path, at: &Path) {
     rustix::mount::mount_bind(from, at)
         .unwrap_or_else(|error| panic!("cannot mount on `{}`: {error}", at.display()));
+}
+
+/// Mounts an overlay of the directories `lower` and `upper` on `merged`, which are made (but for
+/// those that are there) below `at` (inside [`in_private_mounts`]). False where the kernel refuses,
+/// as over another overlay.
+#[must_use]
+pub fn mount_overlay(at: &Path) -> bool {
+    for name in ["lower", "upper", "work", "merged"] {
+        std::fs::create_dir_all(at.join(name)).expect("because there is room");
+    }
+    let at = |name: &str| at.join(name).display().to_string();
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
+    let options = std::ffi::CString::new(options).expect("because paths have no NUL");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("overlay", at("merged"), "overlay", flags, &*options).is_ok()
 }
 
 #[cfg(test)]

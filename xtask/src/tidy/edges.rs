@@ -38,7 +38,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("testkit", &[]),
     ("rootfs", &["sys"]),
     ("plan", &["dockerfile", "oci", "glob"]),
-    ("snapshot", &["rootfs"]),
+    ("snapshot", &["rootfs", "sys"]),
     ("run", &["rootfs", "sys"]),
     ("layer", &["oci", "rootfs"]),
     ("store", &["oci", "rootfs"]),

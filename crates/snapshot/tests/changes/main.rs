@@ -2,6 +2,8 @@
 #![allow(missing_docs)]
 #![allow(clippy::disallowed_methods, reason = "a step does not go through `RootDir` either")]
 
+mod touches;
+
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
