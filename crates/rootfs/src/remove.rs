@@ -71,6 +71,8 @@ impl RootDir {
         if removal.is_complete() {
             match rustix::fs::unlinkat(&entry.dir, entry.name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => {}
+                // Something was mounted on it meanwhile.
+                Err(Errno::BUSY) => return stays(),
                 Err(errno) => return Err(failed(errno)),
             }
         }
@@ -105,8 +107,12 @@ impl RootDir {
         mount: Metadata,
         protected: &Protected,
     ) -> Result<Removal, Error> {
-        let top = open_for_removal(entry.dir.as_fd(), entry.name)
-            .map_err(|errno| Error::io("remove", path, errno))?;
+        let failed = |errno| Error::io("remove", path, errno);
+        let top = open_for_removal(entry.dir.as_fd(), entry.name).map_err(failed)?;
+        // Only the answer about what is open is sure: a mount can have come since it was asked.
+        if !Metadata::at(&top, "").map_err(failed)?.is_on_mount_of(&mount) {
+            return Ok(Removal { stayed: vec![path.clone()] });
+        }
         let (levels, removal) = (Vec::new(), Removal::default());
         let mut sweep = Sweep { protected, mount, start: path.clone(), levels, top, removal };
         sweep.run()?;
@@ -133,6 +139,7 @@ fn unlink(dir: impl AsFd, name: &[u8]) -> Result<Unlinked, Errno> {
 
 /// Opens a directory for listing; one that we own but may not read is made readable first, since
 /// it goes anyway.
+#[allow(clippy::disallowed_methods, reason = "by way of a descriptor of ours in /proc")]
 fn open_for_removal(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     match open_at(dir.as_fd(), name, flags) {
@@ -274,6 +281,11 @@ impl Sweep<'_> {
         let fd = level.fd.as_ref().ok_or(Errno::INVAL)?;
         match rustix::fs::unlinkat(fd, left.name.as_slice(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Something was mounted on it meanwhile.
+            Err(Errno::BUSY) => {
+                self.stays(left.name);
+                Ok(())
+            }
             Err(errno) => Err(errno),
         }
     }

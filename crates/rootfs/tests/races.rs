@@ -2,99 +2,105 @@
 #![allow(missing_docs)]
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use rootfs::{Engine, Protected, RootDir, RootPath, Timestamp};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use testkit::{ScratchRoot, tree};
+use rootfs::{
+    Engine, Error, Flow, Order, Protected, RootDir, RootPath, Timestamp, WalkOptions, walk,
+};
+use testkit::race::{Arena, SECRET, SECRET_NAME, SWAPS, exchange_during};
+use testkit::{ScratchRoot, require_root};
 
 fn path(text: &str) -> RootPath {
     RootPath::new(text).expect("because paths in tests are short")
 }
 
-/// Exchanges `a` and `b` until told to stop.
-fn swap(a: &Path, b: &Path, stop: &AtomicBool, swaps: &AtomicU64) {
-    while !stop.load(Ordering::Relaxed) {
-        if renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).is_ok() {
-            swaps.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// Does `work` again and again while `/dir` and a link to the canary exchange their names; the
 /// canary must come out as it was.
-fn check(engine: Engine, prepare: &str, work: impl Fn(&RootDir)) {
-    let canary =
-        ScratchRoot::with("f 0600 /x \"canary\" @1\nd 0700 /sub @2\nf 0644 /sub/y \"\" @3");
-    let before = seen(canary.path());
-    let scratch = ScratchRoot::with(prepare);
-    let root = RootDir::open_with(scratch.path(), engine).expect("because it is there");
-    let (dir, link) = (scratch.path().join("dir"), scratch.path().join("link"));
-    symlink(canary.path(), &link).expect("because nothing is there");
-    let (stop, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| swap(&dir, &link, &stop, &swaps));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let mut rounds = 0;
-        while Instant::now() < deadline && (rounds < 300 || swaps.load(Ordering::Relaxed) < 3000) {
-            work(&root);
-            rounds += 1;
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    assert!(swaps.load(Ordering::Relaxed) > 100, "the attacker did not come to anything");
-    assert_eq!(seen(canary.path()), before, "with {engine:?}");
-}
-
-fn seen(canary: &Path) -> String {
-    tree::print_with(canary, tree::Shown { owners: true, times: true })
-}
-
-fn both(prepare: &str, work: impl Fn(&RootDir)) {
+fn check(inside: &str, work: impl Fn(&RootDir)) {
     for engine in [Engine::Kernel, Engine::Walking] {
-        check(engine, prepare, &work);
+        let arena = Arena::new(inside);
+        let root = RootDir::open_with(arena.root(), engine).expect("because it is there");
+        arena.race(|| work(&root));
     }
 }
 
 #[test]
 fn attributes_do_not_get_out() {
-    both("f 0644 /dir/x \"\"\nf 0644 /dir/sub/y \"\"", |root| {
+    check("f 0644 /dir/x \"\"\nf 0644 /dir/sub/y \"\"", |root| {
         // Whether any of these succeeds is the attacker's choice; where they land is not.
         for target in ["/dir/x", "/dir/sub/y", "/dir", "/link/x", "/link"] {
             drop(root.set_mode(&path(target), 0o711));
             drop(root.set_times(&path(target), Timestamp::from_secs(7)));
             drop(root.set_xattr(&path(target), b"user.pwn", b"1"));
+            drop(root.remove_xattr(&path(target), b"user.pwn"));
+        }
+    });
+}
+
+#[test]
+fn root_owners_do_not_get_out() {
+    if !require_root("owners") {
+        return;
+    }
+    check("f 0644 /dir/x \"\"\nf 0644 /dir/sub/y \"\"", |root| {
+        for target in ["/dir/x", "/dir/sub/y", "/dir", "/link/x", "/link"] {
+            drop(root.set_owner(&path(target), 7, 8));
         }
     });
 }
 
 #[test]
 fn new_names_do_not_get_out() {
-    both("d 0755 /dir", |root| {
+    check("d 0755 /dir\nf 0644 /f \"inside\"", |root| {
         drop(root.create_file(&path("/dir/pwn"), 0o644));
         drop(root.create_dir_all(&path("/dir/a/b"), 0o755));
         drop(root.symlink(&path("/link/l"), b"x"));
+        drop(root.mknod(&path("/link/p"), rootfs::FileKind::Fifo, 0o644, (0, 0)));
+        drop(root.hard_link(&path("/f"), &path("/dir/h")));
+        drop(root.hard_link(&path("/dir/x"), &path("/stolen")));
         drop(root.rename(&path("/dir/pwn"), &path("/link/moved")));
-        drop(root.remove(&path("/dir/moved")));
-        drop(root.remove(&path("/link/l")));
+        for name in ["/dir/moved", "/link/l", "/link/p", "/dir/h", "/dir/x", "/link/y"] {
+            drop(root.remove(&path(name)));
+        }
+        assert!(!root.exists(&path("/stolen")).expect("because the root is there"));
     });
 }
 
 #[test]
 fn removing_does_not_get_out() {
-    both("d 0755 /dir", |root| {
-        drop(root.create_dir_all(&path("/dir/sub"), 0o755));
+    check("d 0755 /dir", |root| {
+        drop(root.create_dir_all(&path("/dir/sub/sub"), 0o755));
         drop(root.create_file(&path("/dir/sub/y"), 0o644));
+        drop(root.create_file(&path("/dir/sub/sub/x"), 0o644));
         drop(root.remove_contents(&path("/dir"), &Protected::none()));
-        drop(root.remove_tree(&path("/dir/sub"), &Protected::none()));
+        drop(root.remove_tree(&path("/link/sub"), &Protected::none()));
+        drop(root.create_file(&path("/dir/x"), 0o644));
+        drop(root.remove_tree(&path("/dir/x"), &Protected::none()));
+        // With something protected, paths are resolved first.
+        let protected = Protected::from_paths([path("/kept")]);
+        drop(root.remove_contents(&path("/link"), &protected));
+        drop(root.remove_tree(&path("/dir/sub"), &protected));
     });
+}
+
+/// The sweep comes upon the exchanged names by itself.
+#[test]
+fn removing_what_is_above_does_not_get_out() {
+    for engine in [Engine::Kernel, Engine::Walking] {
+        let arena = Arena::new("d 0755 /dir");
+        let root = RootDir::open_with(arena.root(), engine).expect("because it is there");
+        arena.race(|| {
+            drop(root.remove_contents(&RootPath::root(), &Protected::none()));
+            drop(root.create_dir_all(&path("/dir/sub/sub"), 0o755));
+            for file in ["/dir/x", "/dir/sub/y", "/dir/sub/sub/x"] {
+                drop(root.create_file(&path(file), 0o644));
+            }
+        });
+    }
 }
 
 #[test]
 fn reading_does_not_get_out() {
-    both("f 0644 /dir/x \"inside\"", |root| {
+    check("f 0644 /dir/x \"inside\"", |root| {
         for target in ["/dir/x", "/link/x"] {
             if let Ok(content) = root.read(&path(target), 100) {
                 assert_eq!(content, b"inside");
@@ -103,6 +109,22 @@ fn reading_does_not_get_out() {
         for name in root.read_dir(&path("/dir")).into_iter().flatten() {
             assert_eq!(name.name, b"x");
         }
+        assert!(root.metadata(&path(&format!("/dir/{SECRET_NAME}"))).is_err());
+        assert_ne!(root.read(&path("/link/y"), 100).ok().as_deref(), Some(SECRET.as_bytes()));
+    });
+}
+
+#[test]
+fn walking_does_not_get_out() {
+    check("f 0644 /dir/x \"inside\"\nf 0644 /dir/sub/y \"inside\"", |root| {
+        for (order, threads) in [(Order::Any, 2), (Order::Sorted, 1)] {
+            let options = WalkOptions { order, threads, protected: &Protected::none() };
+            let done = walk(root, &RootPath::root(), &options, &|entry| {
+                assert_ne!(entry.path.file_name(), Some(SECRET_NAME.as_bytes()));
+                Ok::<_, Error>(Flow::Continue)
+            });
+            drop(done);
+        }
     });
 }
 
@@ -110,25 +132,28 @@ fn reading_does_not_get_out() {
 #[test]
 fn climbing_does_not_get_out() {
     for engine in [Engine::Kernel, Engine::Walking] {
-        let outside = ScratchRoot::with("d 0755 /hole/in\nf 0600 /x \"canary\"");
-        let scratch =
-            ScratchRoot::with("d 0755 /a/b\nf 0644 /x \"inside\"\nl 0777 /up -> a/b/../../x");
-        let root = RootDir::open_with(scratch.path(), engine).expect("because it is there");
-        let (inner, outer) = (scratch.path().join("a/b"), outside.path().join("hole/in"));
-        let (stop, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
-        std::thread::scope(|scope| {
-            scope.spawn(|| swap(&inner, &outer, &stop, &swaps));
-            let deadline = Instant::now() + Duration::from_secs(5);
-            while Instant::now() < deadline && swaps.load(Ordering::Relaxed) < 5000 {
-                let found = root.resolve(&path("/up"));
-                if let Ok(found) = found {
+        let arena = Arena::new("d 0755 /dir/b\nf 0644 /x \"inside\"");
+        symlink("dir/b/../../x", arena.root().join("up")).expect("because nothing is there");
+        let root = RootDir::open_with(arena.root(), engine).expect("because it is there");
+        let outside = ScratchRoot::within(&arena.root().join(".."));
+        testkit::tree::make(outside.path(), "d 0755 /hole/in\nf 0600 /x \"canary\"");
+        let (inner, outer) = (arena.root().join("dir/b"), outside.path().join("hole/in"));
+        let swaps = exchange_during(
+            &inner,
+            &outer,
+            || true,
+            || {
+                if let Ok(found) = root.resolve(&path("/up")) {
                     assert_eq!(found, path("/x"));
                 }
-                if let Ok(up) = root.subdir(&path("/a/b")) {
-                    drop(up.read(&path("/../x"), 10));
+                if let Ok(up) = root.subdir(&path("/dir/b")) {
+                    assert!(up.read(&path("/../x"), 10).is_err());
                 }
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
+                if let Ok(content) = root.resolve(&path("/up")).and_then(|up| root.read(&up, 10)) {
+                    assert_eq!(content, b"inside");
+                }
+            },
+        );
+        assert!(swaps >= SWAPS, "the attacker came to only {swaps} exchanges");
     }
 }

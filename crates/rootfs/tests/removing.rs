@@ -1,29 +1,41 @@
 //! Removing trees: what goes, what stays, and that nothing else is touched.
 #![allow(missing_docs)]
 
-use rootfs::{Protected, RootDir, RootPath};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rootfs::{Engine, Protected, RootDir, RootPath};
 use testkit::{ScratchRoot, require_root, tree};
 
 fn path(text: &str) -> RootPath {
     RootPath::new(text).expect("because paths in tests are short")
 }
 
-/// Removes `target` but for what is protected; says what stayed and shows what is left.
+const ENGINES: [Engine; 2] = [Engine::Kernel, Engine::Walking];
+
+fn open(scratch: &ScratchRoot, engine: Engine) -> RootDir {
+    RootDir::open_with(scratch.path(), engine).expect("because it is there")
+}
+
+/// Removes `target` but for what is protected; says what stayed and shows what is left. Once with
+/// each engine.
 fn check(before: &str, target: &str, protected: &[&str], after: &str) {
-    let scratch = ScratchRoot::with(before);
-    let root = RootDir::open(scratch.path()).expect("because it is there");
     let protected = Protected::from_paths(protected.iter().map(|text| path(text)));
     let target = path(target);
-    let removal = if target.is_root() {
-        root.remove_contents(&target, &protected)
-    } else {
-        root.remove_tree(&target, &protected)
-    };
-    let stayed = removal.map(|removal| format!("{:?}", removal.stayed));
-    let tree = tree::print_with(scratch.path(), tree::Shown { owners: false, times: false });
-    let answer = stayed.unwrap_or_else(|error| error.to_string());
     let after: Vec<&str> = after.lines().map(str::trim).collect();
-    assert_eq!(format!("{answer}\n{tree}").trim(), after.join("\n"));
+    for engine in ENGINES {
+        let scratch = ScratchRoot::with(before);
+        let root = open(&scratch, engine);
+        let removal = if target.is_root() {
+            root.remove_contents(&target, &protected)
+        } else {
+            root.remove_tree(&target, &protected)
+        };
+        let stayed = removal.map(|removal| format!("{:?}", removal.stayed));
+        let tree = tree::print_with(scratch.path(), tree::Shown { owners: false, times: false });
+        let answer = stayed.unwrap_or_else(|error| error.to_string());
+        assert_eq!(format!("{answer}\n{tree}").trim(), after.join("\n"), "with {engine:?}");
+    }
 }
 
 #[test]
@@ -99,27 +111,79 @@ fn root_mounts_are_not_entered() {
     if !require_root("mounts") {
         return;
     }
-    let outside = ScratchRoot::with("f 0644 /precious \"\"");
-    let scratch =
-        ScratchRoot::with("d 0755 /a/mnt\nf 0644 /a/go \"\"\nf 0644 /a/hosts \"\"\nd 0755 /a/tmp");
+    for engine in ENGINES {
+        let outside = ScratchRoot::with("f 0644 /precious \"\"");
+        let scratch = ScratchRoot::with(
+            "d 0755 /a/mnt\nf 0644 /a/go \"\"\nf 0644 /a/hosts \"\"\nd 0755 /a/tmp",
+        );
+        testkit::in_private_mounts(|| {
+            // The same file system: only the mount's id tells.
+            testkit::mount_bind(outside.path(), &scratch.path().join("a/mnt"));
+            testkit::mount_bind(&outside.path().join("precious"), &scratch.path().join("a/hosts"));
+            testkit::mount_tmpfs(&scratch.path().join("a/tmp"));
+            let root = open(&scratch, engine);
+            let mounts = Protected::none().with_mounts(&root).expect("because /proc is there");
+            let listed: Vec<_> = mounts.iter().map(ToString::to_string).collect();
+            assert_eq!(listed, ["/a/hosts", "/a/mnt", "/a/tmp"]);
+            let stayed = |target: &str| {
+                let removal = root.remove_tree(&path(target), &Protected::none());
+                format!("{:?}", removal.expect("because mounts are no error").stayed)
+            };
+            assert_eq!(stayed("/a"), "[`/a/hosts`, `/a/mnt`, `/a/tmp`]");
+            assert_eq!(stayed("/a/mnt"), "[`/a/mnt`]");
+            assert_eq!(stayed("/a/mnt/precious"), "[`/a/mnt/precious`]");
+            let all = root.remove_contents(&path("/a/mnt"), &Protected::none());
+            assert_eq!(all.expect("because mounts are no error").stayed, [path("/a/mnt")]);
+        });
+        assert!(outside.path().join("precious").exists());
+        let left = tree::print(scratch.path());
+        assert_eq!(left.lines().count(), 4, "{left}");
+    }
+}
+
+/// Something is mounted and unmounted at directories that are being removed.
+#[test]
+fn root_mounts_that_come_meanwhile_are_not_entered() {
+    if !require_root("mounts") {
+        return;
+    }
+    const MOUNTS: u64 = 500;
+    // Holds every name that is made below, so that making one changes nothing there.
+    let outside = ScratchRoot::with("f 0644 /precious \"\"\nf 0644 /b/d/precious \"\"\nd 0755 /d");
+    let before = tree::print(outside.path());
+    let scratch = ScratchRoot::with("d 0755 /a/b/d");
     testkit::in_private_mounts(|| {
-        // The same file system: only the mount's id tells.
-        testkit::mount_bind(outside.path(), &scratch.path().join("a/mnt"));
-        testkit::mount_bind(&outside.path().join("precious"), &scratch.path().join("a/hosts"));
-        testkit::mount_tmpfs(&scratch.path().join("a/tmp"));
-        let root = RootDir::open(scratch.path()).expect("because it is there");
-        let mounts = Protected::none().with_mounts(&root).expect("because /proc is there");
-        let listed: Vec<_> = mounts.iter().map(ToString::to_string).collect();
-        assert_eq!(listed, ["/a/hosts", "/a/mnt", "/a/tmp"]);
-        let removal = root.remove_tree(&path("/a"), &Protected::none());
-        let stayed = removal.expect("because mounts are no error").stayed;
-        assert_eq!(format!("{stayed:?}"), "[`/a/hosts`, `/a/mnt`, `/a/tmp`]");
-        let direct = root.remove_tree(&path("/a/mnt"), &Protected::none());
-        assert_eq!(direct.expect("because mounts are no error").stayed, [path("/a/mnt")]);
-        let below = root.remove_tree(&path("/a/mnt/precious"), &Protected::none());
-        assert_eq!(below.expect("because mounts are no error").stayed, [path("/a/mnt/precious")]);
+        let (stop, mounted) = (AtomicBool::new(false), AtomicU64::new(0));
+        let root = open(&scratch, Engine::Kernel);
+        let mount = || {
+            let points = ["a", "a/b", "a/b/d"].map(|point| scratch.path().join(point));
+            for point in points.iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                if rustix::mount::mount_bind(outside.path(), point).is_ok() {
+                    mounted.fetch_add(1, Ordering::Relaxed);
+                    let flags = rustix::mount::UnmountFlags::DETACH;
+                    // Fails where the directory went meanwhile, which takes its mount with it.
+                    let _ = rustix::mount::unmount(point, flags);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(mount);
+            let start = Instant::now();
+            while mounted.load(Ordering::Relaxed) < MOUNTS
+                && start.elapsed() < Duration::from_secs(100)
+            {
+                drop(root.create_dir_all(&path("/a/b/d"), 0o755));
+                let removal = root.remove_tree(&path("/a"), &Protected::none());
+                drop(removal.expect("because a mount that comes or goes is no error"));
+                let removal = root.remove_contents(&RootPath::root(), &Protected::none());
+                drop(removal.expect("because a mount that comes or goes is no error"));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(mounted.load(Ordering::Relaxed) >= MOUNTS, "the mounts did not come to anything");
     });
-    assert!(outside.path().join("precious").exists());
-    let left = tree::print(scratch.path());
-    assert_eq!(left.lines().count(), 4, "{left}");
+    assert_eq!(tree::print(outside.path()), before);
 }

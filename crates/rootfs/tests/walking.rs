@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use rootfs::{Error, Flow, Order, Protected, RootDir, RootPath, WalkOptions, walk};
+use rootfs::{Engine, Error, Flow, Order, Protected, RootDir, RootPath, WalkOptions, walk};
 use testkit::{ScratchRoot, require_root};
 
 fn path(text: &str) -> RootPath {
@@ -13,9 +13,15 @@ fn path(text: &str) -> RootPath {
 /// What a walk visits, in each order; directories called `skip` are not entered.
 fn check(before: &str, start: &str, protected: &[&str], visited: &str) {
     let scratch = ScratchRoot::with(before);
-    let root = RootDir::open(scratch.path()).expect("because it is there");
     let protected = Protected::from_paths(protected.iter().map(|text| path(text)));
-    for (order, threads) in [(Order::Sorted, 1), (Order::Any, 1), (Order::Any, 4)] {
+    for (order, threads, engine) in [
+        (Order::Sorted, 1, Engine::Kernel),
+        (Order::Sorted, 1, Engine::Walking),
+        (Order::Any, 1, Engine::Kernel),
+        (Order::Any, 4, Engine::Kernel),
+        (Order::Any, 4, Engine::Walking),
+    ] {
+        let root = RootDir::open_with(scratch.path(), engine).expect("because it is there");
         let seen = Mutex::new(Vec::new());
         let options = WalkOptions { order, threads, protected: &protected };
         let done = walk(&root, &path(start), &options, &|entry| -> Result<Flow, Error> {
@@ -29,7 +35,7 @@ fn check(before: &str, start: &str, protected: &[&str], visited: &str) {
             seen.sort();
         }
         let seen: Vec<_> = seen.iter().map(ToString::to_string).collect();
-        assert_eq!(seen.join(" "), visited, "{order:?} with {threads}");
+        assert_eq!(seen.join(" "), visited, "{order:?} with {threads}, {engine:?}");
     }
 }
 

@@ -17,6 +17,7 @@ mod hostile;
 mod link;
 mod metadata;
 mod patterns;
+mod races;
 mod sources;
 
 /// A directory with what directories have.

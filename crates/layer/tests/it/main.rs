@@ -10,6 +10,7 @@ mod matrix;
 mod model;
 mod ordinary;
 mod owners;
+mod races;
 mod roundtrip;
 mod unpacking;
 mod whiteouts;
