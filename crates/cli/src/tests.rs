@@ -113,6 +113,13 @@ fn errors_are_one_line_in_kanikos_words() {
 }
 
 #[test]
+fn every_snapshot_mode_is_accepted() {
+    for mode in ["full", "redo", "time"] {
+        check(&["--no-push", &format!("--snapshot-mode={mode}")], "ok");
+    }
+}
+
+#[test]
 fn what_no_flag_can_say_by_itself() {
     check(&[], "Error: you must provide --destination, or use --no-push");
     check(&["--destination=a"], "ok");

@@ -64,6 +64,7 @@ impl RootDir {
 
 /// The kernel's plain call follows links, so the mode goes through a descriptor: an open one where
 /// opening is harmless, else a reference by way of /proc.
+#[allow(clippy::disallowed_methods, reason = "by way of a descriptor of ours in /proc")]
 pub(crate) fn change_mode(entry: &Entry<'_>, kind: FileKind, mode: Mode) -> Result<(), Errno> {
     match entry.open_readable(kind) {
         Ok(Some(fd)) => return rustix::fs::fchmod(&fd, mode),

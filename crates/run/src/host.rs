@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::{Error, Result};
 
 /// Makes a directory of the builder and those above it, for the owner alone to write.
+#[allow(clippy::disallowed_methods, reason = "a path of the host")]
 pub(crate) fn make_dirs(path: &Path) -> Result<()> {
     match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(()),

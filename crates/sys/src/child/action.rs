@@ -141,6 +141,7 @@ impl Action {
     }
 
     /// Carries it out, without allocating.
+    #[allow(clippy::disallowed_methods, reason = "the paths are those of the new mount namespace")]
     pub(super) fn carry_out(&self) -> Result<(), Errno> {
         match self {
             Action::Mount { kind, target, flags, options } => {
@@ -324,6 +325,7 @@ fn pivot_root() -> Result<(), Errno> {
     rustix::process::chdir(c"/")
 }
 
+#[allow(clippy::disallowed_methods, reason = "the paths are those of the new mount namespace")]
 fn make_directory(path: &CStr, mode: u32) -> Result<(), Errno> {
     match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
         Err(Errno::EXIST) => Ok(()),
