@@ -54,7 +54,7 @@ pub struct Applied {
 
 /// Applies the layer in `reader` (tar, plain or compressed with gzip or zstd) to `root`.
 ///
-/// The stream is read to its end. After an error the root is in between: it must not be used.
+/// Long runs of zeros in files are left as holes. The stream is read to its end. After an error the root is in between: it must not be used.
 pub fn apply<R: Read + Send>(
     root: &RootDir,
     reader: R,

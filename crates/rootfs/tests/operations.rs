@@ -289,6 +289,46 @@ fn attributes_are_set_on_the_path_itself() {
     );
 }
 
+/// What was opened stays what it is, whoever has its name by now.
+#[test]
+fn an_open_node_is_one_file() {
+    let scratch = ScratchRoot::with(
+        "f 0640 /f \"four\" user.a=\"1\"\nl 0777 /l -> f\np 0600 /p\nd 0750 /d user.b=\"2\"",
+    );
+    let root = RootDir::open(scratch.path()).expect("because it is there");
+    let open = |text: &str| root.open_node(&path(text)).expect("because it is there");
+    let (file, link, fifo, directory) = (open("/f"), open("/l"), open("/p"), open("/d"));
+    for name in ["/f", "/l", "/p", "/d"] {
+        root.rename(&path(name), &path(&format!("{name}.old"))).expect("because it is free");
+        root.symlink(&path(name), b"elsewhere").expect("because it is free");
+    }
+    let about = |node: &rootfs::OpenNode| {
+        let found = node.metadata();
+        let xattrs = node.xattrs().expect("because it is open");
+        format!("{:?} {:04o} {:?}", found.kind, found.mode, xattrs.keys().next().map(Vec::len))
+    };
+    assert_eq!(about(&file), "File 0640 Some(6)");
+    assert_eq!(about(&link), "Symlink 0777 None");
+    assert_eq!(about(&fifo), "Fifo 0600 None");
+    assert_eq!(about(&directory), "Directory 0750 Some(6)");
+    assert_eq!(link.read_link().expect("because it is a link"), b"f");
+    let check = |result: Result<(), Error>, expected: &str| {
+        assert_eq!(result.map_or_else(|error| told(&error), |()| "ok".to_owned()), expected);
+    };
+    check(file.read_link().map(drop), "`/f` is not a symbolic link");
+    check(fifo.read_link().map(drop), "`/p` is not a symbolic link");
+    check(directory.into_file().map(drop), "`/d` is not a regular file");
+    check(fifo.into_file().map(drop), "`/p` is not a regular file");
+    let mut content = String::new();
+    let mut file = file.into_file().expect("because it is a file");
+    std::io::Read::read_to_string(&mut file, &mut content).expect("because it is open");
+    assert_eq!(content, "four");
+    check(
+        root.open_node(&path("/none")).map(drop),
+        "cannot open `/none`: No such file or directory (os error 2)",
+    );
+}
+
 #[test]
 fn large_attributes_come_whole() {
     let scratch = ScratchRoot::with("f 0644 /f \"\"");
