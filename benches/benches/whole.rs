@@ -3,7 +3,7 @@
 //!
 //! `cargo build --release -p kaniko-executor`, then
 //! `cargo bench -p kaniko-benches --bench whole -- [FILES] [--executor PATH] [--log]`. On the rung
-//! `namespaces`. Needs docker-registry, skopeo and busybox (`cargo xtask setup`), and about 2 GB
+//! `namespaces`. Needs docker-registry, skopeo and busybox (`cargo xtask setup`), and about 4 GB
 //! in the system's temporary directory. `--log` shows the executor's log with the times at which
 //! its lines came.
 #![allow(clippy::disallowed_methods, reason = "a bench makes files and starts programs")]
@@ -46,9 +46,11 @@ fn main() {
     let mut peak = 0;
     let [reference, whole, phases @ ..]: [Duration; 2 + PHASES.len()] = medians(ROUNDS, || {
         round += 1;
-        let reference = reference(&context.join("tree"), scratch.path());
+        let place = scratch.path().join(format!("round-{round}"));
+        std::fs::create_dir(&place).expect("because there is room");
+        let reference = reference(&context.join("tree"), &place);
         let build = Build { executor: &executor, context: &context, registry: &registry, round };
-        let (phases, high) = build.run(&scratch.path().join("state"));
+        let (phases, high) = build.run(&place.join("state"));
         peak = peak.max(high);
         let whole = phases.iter().sum();
         remark(format!("round {round}: {reference:.2?} and {whole:.2?}: {phases:.2?}"));
@@ -117,9 +119,11 @@ fn dockerfile(registry: &str) -> String {
     text
 }
 
-/// What has to be done at least: the tree is copied, and packed.
-fn reference(tree: &Path, scratch: &Path) -> Duration {
-    let (copy, archive) = (scratch.join("copy"), scratch.join("copy.tar.gz"));
+/// What has to be done at least: the tree is copied, and packed. Nothing is removed between the
+/// rounds: some file systems are slow for minutes where many files were removed (ext4 without a
+/// journal looks at every inode that was freed lately).
+fn reference(tree: &Path, place: &Path) -> Duration {
+    let (copy, archive) = (place.join("copy"), place.join("copy.tar.gz"));
     sync();
     let (took, ()) = timed(|| {
         succeed(Command::new("cp").arg("-a").arg(tree).arg(&copy));
@@ -131,8 +135,6 @@ fn reference(tree: &Path, scratch: &Path) -> Duration {
         succeed(Command::new("gzip").arg("-1").stdin(from).stdout(to));
         assert!(tar.wait().expect("because it was started").success(), "tar failed");
     });
-    std::fs::remove_dir_all(&copy).expect("because it is ours");
-    std::fs::remove_file(&archive).expect("because it is ours");
     took
 }
 
@@ -177,7 +179,6 @@ impl Build<'_> {
             let _ = std::io::stderr().write_all((log.join("\n") + "\n").as_bytes());
         }
         assert!(status.success(), "the executor failed: {status}");
-        std::fs::remove_dir_all(state).expect("because it is ours");
         let mut before = Duration::ZERO;
         let phases = ends.map(|end| {
             let phase = end.saturating_sub(before);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use oci::Image;
 use plan::{BuildPlan, Op, Unimplemented};
 use registry::Client;
-use run::Isolation;
+use run::{Isolation, StageRoots};
 use sys::StopHandle;
 
 use crate::bases::Bases;
@@ -86,9 +86,13 @@ pub async fn build(
             .await
             .map_err(|_| Error::Worker)??;
     observer.observe(&Event::ImageFinished { digest: image.digest().to_string() });
-    let outputs = &rest.request.outputs;
-    let published = publish::publish(&image, outputs, push.as_ref(), &rest.blobs, &observer);
-    or_stopped(&stop, published).await?;
+    let Rest { request, blobs, leftover } = rest;
+    // Removing a large root takes as long as pushing its layers, and neither needs the other.
+    let removed = tokio::task::spawn_blocking(move || leftover.remove());
+    let published = publish::publish(&image, &request.outputs, push.as_ref(), &blobs, &observer);
+    let published = or_stopped(&stop, published).await;
+    let removed = removed.await.map_err(|_| Error::Worker)?;
+    published.and(removed)?;
     Ok(BuildOutcome { image, took: started.elapsed() })
 }
 
@@ -158,11 +162,26 @@ struct Stages {
     blobs: Blobs,
 }
 
-/// What of it the outputs still need. The workspace lives until they are done.
+/// What of it the outputs still need, and what they do not.
 struct Rest {
     request: BuildRequest,
     blobs: Blobs,
-    _workspace: Workspace,
+    leftover: Leftover,
+}
+
+/// The files of a build that is done.
+struct Leftover {
+    /// Roots of stages, where they are not the container's own.
+    roots: Option<StageRoots>,
+    workspace: Workspace,
+}
+
+impl Leftover {
+    fn remove(self) -> Result<(), Error> {
+        let removed = self.roots.map_or(Ok(()), |roots| roots.finish(None));
+        drop(self.workspace);
+        removed.map_err(Error::Stages)
+    }
 }
 
 impl Stages {
@@ -173,9 +192,9 @@ impl Stages {
         stop: &StopHandle,
     ) -> Result<(Image, Rest), Error> {
         let Prepared { plan, bases } = &self.prepared;
-        let image = self.image(plan, bases, runtime, observer, stop)?;
+        let (image, roots) = self.image(plan, bases, runtime, observer, stop)?;
         let Stages { request, blobs, workspace, .. } = self;
-        Ok((image, Rest { request, blobs, _workspace: workspace }))
+        Ok((image, Rest { request, blobs, leftover: Leftover { roots, workspace } }))
     }
 
     fn image(
@@ -185,7 +204,7 @@ impl Stages {
         runtime: &tokio::runtime::Handle,
         observer: &Arc<dyn Observer>,
         stop: &StopHandle,
-    ) -> Result<Image, Error> {
+    ) -> Result<(Image, Option<StageRoots>), Error> {
         let stop = stop.below().map_err(|errno| Error::Handle(errno.into()))?;
         let executor = Executor::new(
             &self.request,
@@ -204,9 +223,9 @@ impl Stages {
         // The roots are put in order on every way out; the first failure is the one that is told.
         let finished = executor.finish(draft.is_ok());
         let mut draft = draft?;
-        finished?;
+        let roots = finished?;
         draft.set_created(Some(created));
         let format = publish::format(&self.request, draft.base_format());
-        Ok(draft.finish(format))
+        Ok((draft.finish(format), roots))
     }
 }

@@ -32,8 +32,8 @@ pub(crate) enum Files {
     NotYet,
     /// They are in the stage's root.
     Made {
-        /// How many bytes the layers of the base image have.
-        base_bytes: u64,
+        /// How many bytes its layers have, those of the base and those of its steps so far.
+        bytes: u64,
     },
     /// Another stage took them over, or nobody needs them any more.
     Gone,
@@ -69,6 +69,13 @@ impl Ledger {
     /// Whether a stage has files.
     pub(crate) fn has_files(&self, id: StageId) -> bool {
         matches!(self.files(id).as_deref(), Some(Files::Made { .. }))
+    }
+
+    /// Notes that a step wrote a layer of so many bytes.
+    pub(crate) fn grew(&self, id: StageId, layer: u64) {
+        if let Some(Files::Made { bytes }) = self.files(id).as_deref_mut() {
+            *bytes = bytes.saturating_add(layer);
+        }
     }
 
     /// Whether whoever asks is the last one to hold a stage, and may take its files over.

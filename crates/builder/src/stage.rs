@@ -63,8 +63,16 @@ pub(crate) struct Current<'a> {
 pub(crate) enum Outcome {
     /// No layer belongs to it.
     Config,
-    /// This layer.
-    Layer(Box<LayerRef>, LayerSummary),
+    /// A layer that was written.
+    Layer(Box<Sealed>),
+}
+
+/// A layer of a step, as it is in the store.
+pub(crate) struct Sealed {
+    pub layer: LayerRef,
+    pub summary: LayerSummary,
+    /// Bytes of its tar.
+    pub uncompressed: u64,
 }
 
 impl<'a> Executor<'a> {
@@ -123,11 +131,15 @@ impl<'a> Executor<'a> {
     }
 
     /// Ends the roots: in place, `/` holds the target's files afterwards unless they are not
-    /// wanted.
-    pub(crate) fn finish(self, succeeded: bool) -> Result<(), Error> {
+    /// wanted. Roots of their own are given back after a success: removing them can wait.
+    pub(crate) fn finish(self, succeeded: bool) -> Result<Option<StageRoots>, Error> {
+        if succeeded && self.roots.are_separate() {
+            return Ok(Some(self.roots));
+        }
         let keep = succeeded && !self.request.outputs.cleanup;
         let last = Some(self.plan.target).filter(|target| keep && self.ledger.has_files(*target));
-        self.roots.finish(last.map(|target| target.0)).map_err(Error::Stages)
+        self.roots.finish(last.map(|target| target.0)).map_err(Error::Stages)?;
+        Ok(None)
     }
 
     fn stage(&self, id: StageId) -> Result<(), Error> {
@@ -175,9 +187,10 @@ impl<'a> Executor<'a> {
                 }
                 None
             }
-            Outcome::Layer(layer, summary) => {
-                current.draft.push_layer(*layer, history);
-                Some(summary)
+            Outcome::Layer(sealed) => {
+                self.ledger.grew(current.stage.id, sealed.uncompressed);
+                current.draft.push_layer(sealed.layer, history);
+                Some(sealed.summary)
             }
         };
         let (stage, text) = (current.name.clone(), step.text.clone());

@@ -7,7 +7,7 @@ use rootfs::{ChangeSet, Protected, RootDir};
 
 use crate::error::StepError;
 use crate::event::LayerSummary;
-use crate::stage::{Current, Executor, Outcome};
+use crate::stage::{Current, Executor, Outcome, Sealed};
 
 impl<'a> Executor<'a> {
     /// Carries out one step on the stage at work.
@@ -70,6 +70,7 @@ impl<'a> Executor<'a> {
         };
         let descriptor = Descriptor::new(media_type, written.digest, written.size);
         let layer = LayerRef { descriptor, diff_id: written.diff_id };
-        Ok(Outcome::Layer(Box::new(layer), summary))
+        let uncompressed = written.uncompressed_size;
+        Ok(Outcome::Layer(Box::new(Sealed { layer, summary, uncompressed })))
     }
 }

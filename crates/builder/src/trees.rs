@@ -16,7 +16,7 @@ use crate::event::{Event, StageName};
 use crate::ledger::Files;
 use crate::stage::{Current, Executor};
 
-/// Bases of up to this many bytes are read whole for the first snapshot: a tenth of a second.
+/// Roots of up to this many bytes are read whole for the first snapshot: a tenth of a second.
 const READ_WHOLE: u64 = 256 << 20;
 
 impl Executor<'_> {
@@ -66,12 +66,12 @@ impl Executor<'_> {
         self.workspace.side_root(name).map_err(|error| StepError::Workspace(Box::new(error)))
     }
 
-    /// How well a snapshot must know the files of a stage. A small base is read once, so that a
+    /// How well a snapshot must know the files of a stage. A small root is read once, so that a
     /// file of which only the ctime moved stays out of a layer; a large one would cost more time
     /// than such a file costs space.
     pub(crate) fn contents(&self, stage: StageId) -> Contents {
         match self.ledger.files(stage).as_deref() {
-            Some(Files::Made { base_bytes }) if *base_bytes <= READ_WHOLE => Contents::Known,
+            Some(Files::Made { bytes }) if *bytes <= READ_WHOLE => Contents::Known,
             Some(_) | None => Contents::Recent,
         }
     }
@@ -81,12 +81,12 @@ impl Executor<'_> {
         let missing = StepError::NotImplemented("a missing stage");
         let mut files = self.ledger.files(stage.id).ok_or(missing)?;
         match *files {
-            Files::Made { base_bytes } => Ok(base_bytes),
+            Files::Made { bytes } => Ok(bytes),
             Files::Gone => Err(StepError::NotImplemented("the files of a stage that is gone")),
             Files::NotYet => {
-                let base_bytes = self.fill(stage)?;
-                *files = Files::Made { base_bytes };
-                Ok(base_bytes)
+                let bytes = self.fill(stage)?;
+                *files = Files::Made { bytes };
+                Ok(bytes)
             }
         }
     }
@@ -109,7 +109,7 @@ impl Executor<'_> {
 
     /// Takes a parent's files over, or a copy of them while others still hold the parent.
     fn adopt(&self, parent: StageId, stage: StageId) -> Result<u64, StepError> {
-        let base_bytes = self.make_files(self.planned(parent)?)?;
+        let bytes = self.make_files(self.planned(parent)?)?;
         let fate = match self.ledger.is_last_holder(parent) {
             true => Parent::Finished,
             false => Parent::StillNeeded,
@@ -121,7 +121,7 @@ impl Executor<'_> {
             *files = Files::Gone;
         }
         self.release(self.ledger.let_go(parent)).map_err(StepError::Stages)?;
-        Ok(base_bytes)
+        Ok(bytes)
     }
 
     /// Removes roots that nobody needs any more.
