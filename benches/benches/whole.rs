@@ -10,15 +10,16 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kaniko_benches::content::Content;
+use kaniko_benches::programs::{executor, push_busybox, succeed};
 use kaniko_benches::timing::{medians, timed};
-use kaniko_benches::{Figure, Goal, Measure, argument, memory, remark, size_argument};
+use kaniko_benches::{Figure, Goal, Measure, memory, remark, size_argument};
+use testkit::ScratchRoot;
 use testkit::registry::Registry;
-use testkit::{ScratchRoot, base_image};
 
 const ROUNDS: usize = 3;
 const GOAL: f64 = 3.0;
@@ -37,7 +38,7 @@ fn main() {
     let context = scratch.path().join("context");
     fill(&context.join("tree"), files);
     let registry = Registry::start().expect("because docker-registry is installed");
-    push_base(scratch.path(), &registry);
+    push_busybox(scratch.path(), &registry);
     std::fs::write(context.join("Dockerfile"), dockerfile(&registry.host()))
         .expect("because there is room");
     remark(format!("{files} files, median of {ROUNDS} rounds"));
@@ -71,22 +72,6 @@ fn main() {
     Figure::new("whole", "peak memory of the executor", Measure::Memory(peak)).report();
 }
 
-/// The one that was named, else the one that cargo put near this program.
-fn executor() -> PathBuf {
-    let near = || {
-        let own = std::env::current_exe().expect("because /proc is there");
-        own.ancestors().nth(2).unwrap_or(&own).join("executor")
-    };
-    let path = argument("--executor").map_or_else(near, PathBuf::from);
-    let path = path.canonicalize().unwrap_or(path);
-    assert!(
-        path.is_file(),
-        "there is no `{}`: run `cargo build --release -p kaniko-executor`",
-        path.display()
-    );
-    path
-}
-
 fn fill(tree: &Path, files: usize) {
     let mut content = Content::new(0);
     for first in (0..files).step_by(FILES_PER_DIRECTORY) {
@@ -98,17 +83,6 @@ fn fill(tree: &Path, files: usize) {
                 .expect("because there is room");
         }
     }
-}
-
-fn push_base(scratch: &Path, registry: &Registry) {
-    let layout = scratch.join("base");
-    base_image::busybox(&layout, "busybox").expect("because busybox is installed");
-    succeed(
-        Command::new("skopeo")
-            .args(["copy", "--quiet", "--dest-tls-verify=false"])
-            .arg(format!("oci:{}:busybox", layout.display()))
-            .arg(format!("docker://{}/busybox:latest", registry.host())),
-    );
 }
 
 fn dockerfile(registry: &str) -> String {
@@ -208,10 +182,4 @@ fn phase_ended_by(line: &str) -> Option<usize> {
 /// What was written before is on the disk, and disturbs nobody any more.
 fn sync() {
     succeed(&mut Command::new("sync"));
-}
-
-fn succeed(command: &mut Command) {
-    let status =
-        command.status().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    assert!(status.success(), "{command:?} failed: {status}");
 }

@@ -13,6 +13,7 @@
 pub mod content;
 pub mod figure;
 pub mod memory;
+pub mod programs;
 pub mod timing;
 
 pub use figure::{Figure, Goal, Measure, remark};

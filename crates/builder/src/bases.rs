@@ -112,9 +112,14 @@ impl Unpacking<'_> {
     ) -> Result<Unpacked, BaseError> {
         let mut unpacked = Unpacked::default();
         for (layer, fetched) in layers.iter().zip(&mut coming.0) {
-            self.runtime
-                .block_on(fetched)
-                .map_err(|_| BaseError::Workspace(Box::new(Error::Worker)))??;
+            self.runtime.block_on(async {
+                let lost = |error| BaseError::Workspace(Box::new(error));
+                tokio::select! {
+                    biased;
+                    () = crate::build::stopped(self.stop) => Err(lost(Error::Stopped)),
+                    done = fetched => done.map_err(|_| lost(Error::Worker))?,
+                }
+            })?;
             let applied = self.layer(layer, root, protected)?;
             unpacked.warnings.extend(applied.warnings);
             unpacked.bytes = unpacked.bytes.saturating_add(applied.uncompressed_size);

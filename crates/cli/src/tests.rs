@@ -219,6 +219,19 @@ fn a_limit_of_nothing_is_none() {
 }
 
 #[test]
+fn no_stages_at_a_time_are_as_many_as_there_are_cores() {
+    let count = |text: &str| flags(&["--no-push", text], &[]).max_parallel_stages;
+    assert_eq!(count("--max-parallel-stages=3"), Some(3));
+    assert_eq!(count("--max-parallel-stages=0"), None);
+    assert_eq!(count("--dryrun"), None);
+    check(
+        &["--no-push", "--max-parallel-stages=-1"],
+        "Error: invalid argument \"-1\" for \"--max-parallel-stages\" flag: it cannot be negative / \
+         hint: --help lists the flags",
+    );
+}
+
+#[test]
 fn old_spellings_work_and_say_so() {
     let found = flags(
         &[

@@ -131,7 +131,7 @@ fn benches(root: &Path, filters: &[&str]) -> Result<Vec<String>> {
 
 fn run_one(root: &Path, name: &str, baseline: &Baseline) -> Result<Vec<Figure>> {
     println!("\n== {name}");
-    if name == "whole" {
+    if ["stages", "whole"].contains(&name) {
         let build = ["build", "--quiet", "--locked", "--release", "-p", "kaniko-executor"];
         shell::cargo(root).args(build).run()?;
     }

@@ -50,6 +50,7 @@ fn about(bench: &str) -> &'static str {
         "snapshot" => {
             "A tree of 100,000 files is looked at before and after a step that changes nothing."
         }
+        "stages" => "The release executor builds two stages that do not read each other.",
         "whole" => {
             "The release executor on the rung `namespaces`: a COPY of 100,000 small files (400 MB on \
              disk), five trivial RUNs, and the push to a registry on loopback."
