@@ -24,7 +24,7 @@ fn make(ledger: &Ledger, id: StageId, needless: &mut Vec<StageId>) {
         }
         needless.extend(ledger.let_go(*parent));
     }
-    *ledger.files(id).expect("because it is planned") = Files::Made { base_bytes: 0 };
+    *ledger.files(id).expect("because it is planned") = Files::Made { bytes: 0 };
 }
 
 /// Carries the stages out in order. `asked` has for each stage whose files its steps ask for.
