@@ -119,7 +119,7 @@ impl Endpoint {
         Ok(url)
     }
 
-    /// One exchange, whatever its status but 401: that fetches a token, once, and tries again.
+    /// One exchange, whatever its status but 401: that fetches a token, at most one, and tries again.
     /// Credentials go to the registry's own origin only.
     pub(crate) async fn send(
         &self,
@@ -136,21 +136,26 @@ impl Endpoint {
             }
             return Ok(self.http.send(&request).await?);
         }
-        let used = self.known_token(scopes).await;
+        let mut used = self.known_token(scopes).await;
         if let Some(token) = &used {
             request.headers.insert(header::AUTHORIZATION, token.value.clone());
         }
-        let response = self.http.send(&request).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+        let mut response = self.http.send(&request).await?;
+        // What another task fetched may be used up already; what this one fetched is its last try.
+        let mut fetched = false;
+        while response.status() == StatusCode::UNAUTHORIZED && !fetched {
+            let challenges = auth::challenges(response.headers());
+            response.discard().await;
+            let (token, new) = self.new_token(scopes, used.as_ref(), base, &challenges).await?;
+            fetched = new;
+            request.headers.insert(header::AUTHORIZATION, token.value.clone());
+            used = Some(token);
+            response = self.http.send(&request).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                self.accepted.store(true, Ordering::Relaxed);
+            }
         }
-        let challenges = auth::challenges(response.headers());
-        response.discard().await;
-        let token = self.new_token(scopes, used.as_ref(), base, &challenges).await?;
-        request.headers.insert(header::AUTHORIZATION, token.value);
-        let response = self.http.send(&request).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
-            self.accepted.store(true, Ordering::Relaxed);
             return Ok(response);
         }
         match accept(response).await {
@@ -168,20 +173,21 @@ impl Endpoint {
         tokens.get(scopes).filter(|token| token.until > Instant::now()).cloned()
     }
 
-    /// A token that is not `used`: another task may have fetched one meanwhile.
+    /// A token that is not `used`, and whether it was fetched now: another task may have fetched one
+    /// meanwhile.
     async fn new_token(
         &self,
         scopes: &Scopes,
         used: Option<&Token>,
         base: &Url,
         challenges: &[auth::Challenge],
-    ) -> Result<Token, Cause> {
+    ) -> Result<(Token, bool), Cause> {
         let mut tokens = self.tokens.lock().await;
         if let Some(token) = tokens.get(scopes)
             && token.until > Instant::now()
             && used.is_none_or(|used| used.value != token.value)
         {
-            return Ok(token.clone());
+            return Ok((token.clone(), false));
         }
         let name = format!("token {}", scopes.join(" "));
         let token = transport::retry(&self.retry, &name, || {
@@ -189,7 +195,7 @@ impl Endpoint {
         })
         .await?;
         tokens.insert(scopes.clone(), token.clone());
-        Ok(token)
+        Ok((token, true))
     }
 
     /// One exchange that must succeed.

@@ -42,7 +42,7 @@ impl Default for ClientOptions {
             certificates: BTreeMap::new(),
             client_certificates: BTreeMap::new(),
             parallel: 4,
-            chunk: 32 << 20,
+            chunk: 8 << 20,
         }
     }
 }
