@@ -25,9 +25,14 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         println!("This is not root with apt-get, so the demo builds what needs neither.");
         let dist = step("the static programs", || dist::run(root))?;
         small(root, &dist)?;
-        println!("\nThe full demo needs root and apt-get, which installs:");
-        for one in setup::missing() {
-            println!("  {} ({})", one.package, one.purpose);
+        match setup::missing().as_slice() {
+            [] => println!("\nThe full demo needs root and apt-get; what that installs is here."),
+            missing => {
+                println!("\nThe full demo needs root and apt-get, which installs:");
+                for one in missing {
+                    println!("  {} ({})", one.package, one.purpose);
+                }
+            }
         }
         println!("It then builds examples/app from a Debian image, pushes it to a registry on");
         println!("loopback, pulls it back with skopeo and umoci, and runs it.");

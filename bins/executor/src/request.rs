@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use builder::{
     BuildRequest, Choice, Compression, DockerfilePlace, EnterOptions, Entitlement, ImageFormat,
-    Lint, Outputs, Platform, Proxies, Reference, Resolver, RootPath, RootSources, Roots, Secret,
-    Settings, Timestamp,
+    Lint, Outputs, Platform, Proxies, Reference, RootPath, RootSources, Secret, Settings,
+    Timestamp,
 };
 use cli::{Environment, ExecutorFlags, RegistryFlags, SecretSource};
 use registry::ClientOptions;
@@ -203,13 +203,16 @@ fn compression(flags: &ExecutorFlags) -> Compression {
     }
 }
 
+/// The way to registries; what of it depends on the direction is set by the caller.
 fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
-    let text =
-        |names: &[&str]| names.iter().find_map(|name| environment.text(name)).map(str::to_owned);
-    let roots = Roots::load(&RootSources {
-        file: text(&["SSL_CERT_FILE"]).map(PathBuf::from),
-        dirs: text(&["SSL_CERT_DIR"]),
-    });
+    let network = environment.network();
+    let authorities =
+        RootSources { file: network.certificate_file, dirs: network.certificate_dirs };
+    let proxies = Proxies {
+        http: network.http_proxy,
+        https: network.https_proxy,
+        no_proxy: network.no_proxy,
+    };
     let mut certificates = BTreeMap::new();
     for (registry, path) in &flags.certificates {
         let place = RootPath::new(path.as_os_str().as_encoded_bytes())?;
@@ -217,16 +220,7 @@ fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<Cl
         certificates.insert(registry.clone(), pem);
     }
     Ok(ClientOptions {
-        http: Settings {
-            roots,
-            resolver: Some(Resolver::load(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))),
-            proxies: Proxies {
-                http: text(&["HTTP_PROXY", "http_proxy"]),
-                https: text(&["HTTPS_PROXY", "https_proxy"]),
-                no_proxy: text(&["NO_PROXY", "no_proxy"]),
-            },
-            ..Settings::default()
-        },
+        http: Settings::of_host(&authorities, proxies),
         insecure_registries: flags.insecure_registries.iter().cloned().collect(),
         skip_tls_verify: flags.skip_tls_verify,
         skip_tls_verify_registries: flags.skip_tls_verify_registries.iter().cloned().collect(),

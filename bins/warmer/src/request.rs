@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cli::{Environment, RegistryFlags, WarmerFlags};
 use oci::{Platform, Reference};
 use plan::PlanOptions;
-use registry::{ClientOptions, Proxies, Resolver, RootSources, Roots, Settings};
+use registry::{ClientOptions, Proxies, RootSources, Settings};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -76,28 +76,22 @@ fn first<E: std::error::Error + 'static>(errors: Vec<E>) -> Box<dyn std::error::
     }
 }
 
+/// The way to registries.
 fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
-    let text =
-        |names: &[&str]| names.iter().find_map(|name| environment.text(name)).map(str::to_owned);
-    let roots = Roots::load(&RootSources {
-        file: text(&["SSL_CERT_FILE"]).map(PathBuf::from),
-        dirs: text(&["SSL_CERT_DIR"]),
-    });
+    let network = environment.network();
+    let authorities =
+        RootSources { file: network.certificate_file, dirs: network.certificate_dirs };
+    let proxies = Proxies {
+        http: network.http_proxy,
+        https: network.https_proxy,
+        no_proxy: network.no_proxy,
+    };
     let mut certificates = BTreeMap::new();
     for (registry, path) in &flags.certificates {
         certificates.insert(registry.clone(), read(path)?);
     }
     Ok(ClientOptions {
-        http: Settings {
-            roots,
-            resolver: Some(Resolver::load(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))),
-            proxies: Proxies {
-                http: text(&["HTTP_PROXY", "http_proxy"]),
-                https: text(&["HTTPS_PROXY", "https_proxy"]),
-                no_proxy: text(&["NO_PROXY", "no_proxy"]),
-            },
-            ..Settings::default()
-        },
+        http: Settings::of_host(&authorities, proxies),
         insecure: flags.insecure_pull,
         insecure_registries: flags.insecure_registries.iter().cloned().collect(),
         skip_tls_verify: flags.skip_tls_verify || flags.skip_tls_verify_pull,

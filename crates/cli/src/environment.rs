@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 /// The variables of the program.
 #[derive(Clone, Default)]
@@ -45,6 +46,52 @@ impl Environment {
     }
 }
 
+/// What the environment says about the way to other hosts, under the names that Go programs and
+/// OpenSSL use.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// A file of certificate authorities, instead of the system's.
+    pub certificate_file: Option<PathBuf>,
+    /// Directories of them, colon between.
+    pub certificate_dirs: Option<String>,
+    /// The proxy for http.
+    pub http_proxy: Option<String>,
+    /// The proxy for https.
+    pub https_proxy: Option<String>,
+    /// What is reached without a proxy.
+    pub no_proxy: Option<String>,
+}
+
+impl std::fmt::Debug for Network {
+    /// A proxy's address may hold a password.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Network")
+            .field("certificate_file", &self.certificate_file)
+            .field("certificate_dirs", &self.certificate_dirs)
+            .field("http_proxy", &self.http_proxy.is_some())
+            .field("https_proxy", &self.https_proxy.is_some())
+            .field("no_proxy", &self.no_proxy)
+            .finish()
+    }
+}
+
+impl Environment {
+    /// How other hosts are reached. Where both spellings of a name are set, the upper-case one
+    /// counts.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        let text =
+            |names: &[&str]| names.iter().find_map(|name| self.text(name)).map(str::to_owned);
+        Network {
+            certificate_file: text(&["SSL_CERT_FILE"]).map(PathBuf::from),
+            certificate_dirs: text(&["SSL_CERT_DIR"]),
+            http_proxy: text(&["HTTP_PROXY", "http_proxy"]),
+            https_proxy: text(&["HTTPS_PROXY", "https_proxy"]),
+            no_proxy: text(&["NO_PROXY", "no_proxy"]),
+        }
+    }
+}
+
 impl std::fmt::Debug for Environment {
     /// Values may be secrets, so only the names are shown.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -63,5 +110,24 @@ mod tests {
         assert_eq!(environment.raw_text("EMPTY"), Some(""));
         assert_eq!(environment.text("TOKEN"), Some("s3cret"));
         assert_eq!(format!("{environment:?}"), r#"{"EMPTY", "TOKEN"}"#);
+    }
+
+    #[test]
+    fn the_network_has_the_names_that_go_programs_know() {
+        let network = Environment::from_pairs(&[
+            ("SSL_CERT_FILE", "/ca.pem"),
+            ("http_proxy", "http://lower"),
+            ("https_proxy", "http://lower"),
+            ("HTTPS_PROXY", "http://upper"),
+            ("NO_PROXY", ""),
+        ]);
+        let expected = Network {
+            certificate_file: Some(PathBuf::from("/ca.pem")),
+            http_proxy: Some("http://lower".to_owned()),
+            https_proxy: Some("http://upper".to_owned()),
+            ..Network::default()
+        };
+        assert_eq!(network.network(), expected);
+        assert!(!format!("{expected:?}").contains("upper"), "{expected:?}");
     }
 }

@@ -26,7 +26,7 @@ mod warmer;
 mod tests;
 
 pub use allow::Allow;
-pub use environment::Environment;
+pub use environment::{Environment, Network};
 pub use error::Error;
 pub use executor::{
     Compression, ExecutorFlags, ImageFormat, Isolation, Lint, RegistryFlags, executor_flags,

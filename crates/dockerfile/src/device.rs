@@ -28,7 +28,7 @@ pub(crate) fn parse(text: &str) -> Result<Device, Failure> {
             _ if device.name.is_empty() => device.name = field,
             (_, None) => return Err((Kind::DeviceField(field), None)),
             (_, Some(_)) => {
-                let suggestion = suggest(&key, &["name", "required"]);
+                let suggestion = suggest(&key, ["name", "required"]);
                 return Err((Kind::DeviceKey(key, field), suggestion));
             }
         }

@@ -192,23 +192,27 @@ pub enum ParseErrorKind {
     DeviceKey(String, String),
 }
 
-/// The nearest of `options` to `value`: at most two edits away, the alphabetically first of equals.
-pub(crate) fn suggest(value: &str, options: &[&str]) -> Option<String> {
+/// The nearest of `options` to `value`, as BuildKit suggests it: at most two edits away, the
+/// alphabetically first of equals, nothing for what is one of them.
+#[must_use]
+pub fn suggest<O: AsRef<str>>(value: &str, options: impl IntoIterator<Item = O>) -> Option<String> {
     let value: Vec<char> = value.chars().collect();
-    let mut best: Option<(usize, &str)> = None;
+    let mut best: Option<(usize, String)> = None;
     for option in options {
-        if option.len().abs_diff(value.len()) > 2 {
+        let letters: Vec<char> = option.as_ref().chars().collect();
+        if letters.len().abs_diff(value.len()) > 2 {
             continue;
         }
-        let found = (distance(&value, &option.chars().collect::<Vec<_>>()), *option);
-        if found.0 == 0 {
+        let distance = distance(&value, &letters);
+        if distance == 0 {
             return None;
         }
-        if found.0 < 3 && best.is_none_or(|best| found < best) {
+        let found = (distance, option.as_ref().to_owned());
+        if distance < 3 && best.as_ref().is_none_or(|best| found < *best) {
             best = Some(found);
         }
     }
-    best.map(|(_, option)| option.to_owned())
+    best.map(|(_, option)| option)
 }
 
 /// As [`suggest`] in any case; the suggestion takes the value's case. Options are lower-case.
@@ -248,7 +252,9 @@ mod tests {
         check("", &names, None);
         check("[\"a\"]", &names, None);
         check("add", &names, None);
-        assert_eq!(suggest("ab", &["ad", "ac"]).as_deref(), Some("ac"));
-        assert_eq!(suggest("chwon", &["chown", "chmod"]).as_deref(), Some("chmod"));
+        assert_eq!(suggest("ab", ["ad", "ac"]).as_deref(), Some("ac"));
+        assert_eq!(suggest("chwon", ["chown", "chmod"]).as_deref(), Some("chmod"));
+        assert_eq!(suggest("", ["ab", "abc"]).as_deref(), Some("ab"));
+        assert_eq!(suggest("builder", ["builder", "builded"]), None);
     }
 }

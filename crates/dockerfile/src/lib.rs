@@ -28,7 +28,7 @@ mod text;
 pub mod word;
 
 pub use directive::{Directive, detect_syntax};
-pub use error::{ParseError, ParseErrorKind, Phase};
+pub use error::{ParseError, ParseErrorKind, Phase, suggest};
 pub use instruction::{
     Add, Arg, ArgDefinition, CommandLine, Copy, Device, From, Healthcheck, HealthcheckCommand,
     Heredoc, Instruction, Network, OnBuild, Pairs, Run, Security, Transfer,
@@ -36,6 +36,7 @@ pub use instruction::{
 pub use mount::{Mount, MountError, MountFlag, MountKind, Sharing};
 pub use print::print;
 pub use span::{Location, Span};
+pub use text::quote;
 
 /// A Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,8 +35,9 @@ pub(crate) fn is_name(c: char) -> bool {
     c == '_' || c.is_alphabetic() || is_digit(c)
 }
 
-/// Go's `%q`.
-pub(crate) fn quote(text: &str) -> String {
+/// Go's `%q` of a string: messages and history are compared byte for byte.
+#[must_use]
+pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -4,12 +4,11 @@ use std::fmt;
 
 use dockerfile::lint::LintOptionsError;
 use dockerfile::word::WordError;
-use dockerfile::{MountError, ParseError, Span};
+use dockerfile::{MountError, ParseError, Span, quote};
 use oci::{DigestFault, PlatformFault, ReferenceFault};
 
 use crate::features::Feature;
 use crate::options::Entitlement;
-use crate::text::quote;
 
 /// One error with its places.
 #[derive(Debug)]

@@ -10,14 +10,13 @@ mod source;
 use std::collections::BTreeMap;
 
 use dockerfile::lint::{LintOptions, Warning};
-use dockerfile::{Dockerfile, Instruction, Span, Statement, word};
+use dockerfile::{Dockerfile, Instruction, Span, Statement, suggest, word};
 use oci::{Platform, Reference};
 
 pub(crate) use reach::Work;
 pub(crate) use source::Source;
 
 use crate::error::{DidYouMean, Error, ErrorKind};
-use crate::text::nearest;
 use crate::variables::{Scope, predefined};
 use crate::{Base, BaseImageId, PlanOptions, StageId, frontend};
 
@@ -279,8 +278,7 @@ impl StageGraph {
     ) -> Result<Platform, Error> {
         let did_you_mean = || {
             let names = self.globals.names();
-            let found =
-                expanded.unmatched.iter().find_map(|name| nearest(name, names.iter().copied()));
+            let found = expanded.unmatched.iter().find_map(|name| suggest(name, &names));
             DidYouMean(found)
         };
         if expanded.text.is_empty() {
@@ -314,7 +312,7 @@ impl StageGraph {
             let id = named.or_else(place).ok_or_else(|| {
                 let labels: Vec<String> =
                     self.stage_ids().map(|id| self.stages[id.0].label(id)).collect();
-                let suggestion = nearest(target, labels.iter().map(String::as_str));
+                let suggestion = suggest(target, &labels);
                 Error::nowhere(ErrorKind::Target {
                     name: target.clone(),
                     did_you_mean: DidYouMean(suggestion),

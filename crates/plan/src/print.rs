@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use dockerfile::quote;
+use oci::ConfigEdit;
+
 use crate::model::{
     AddOp, AddSource, BuildPlan, CacheSharing, CopyOp, CopySource, HistoryKind, InlineFile,
     MountSource, MountSpec, Op, RemoteFile, RunNetwork, RunOp, RunSecurity, StageBase, StagePlan,
     Step,
 };
-use crate::text::quote;
-use oci::ConfigEdit;
 
 impl fmt::Display for BuildPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

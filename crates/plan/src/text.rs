@@ -2,42 +2,7 @@
 
 use std::time::Duration;
 
-/// `%q` of a string.
-pub(crate) fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0c' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x0b' => out.push_str("\\v"),
-            c if is_printable(c) => out.push(c),
-            c => {
-                let code = u32::from(c);
-                out.push_str(&match code {
-                    0..0x80 => format!("\\x{code:02x}"),
-                    0x80..0x1_0000 => format!("\\u{code:04x}"),
-                    _ => format!("\\U{code:08x}"),
-                });
-            }
-        }
-    }
-    out.push('"');
-    out
-}
-
-fn is_printable(c: char) -> bool {
-    if c.is_ascii() {
-        return matches!(c, ' '..='~');
-    }
-    // Rust escapes a combining mark only at the start of a string, Go never does.
-    format!("a{c}").escape_debug().count() == 2
-}
+use dockerfile::quote;
 
 /// `%q` of a list of strings.
 pub(crate) fn quote_list(words: &[String]) -> String {
@@ -103,55 +68,9 @@ pub(crate) fn join(directory: &str, path: &str) -> String {
     }
 }
 
-/// The known word nearest to an unknown one, if they differ by less than three edits; of several
-/// as near, the alphabetically first.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let mut known: Vec<&str> = known.into_iter().collect();
-    if known.contains(&word) {
-        return None;
-    }
-    known.sort_unstable();
-    known.dedup();
-    let distances = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
-    let (_, best) = distances.filter(|(distance, _)| *distance < 3).min_by_key(|(d, _)| *d)?;
-    Some(best.to_owned())
-}
-
-/// The Levenshtein distance, as far as it matters here.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len().abs_diff(b.len()) > 2 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_word_is_suggested() {
-        for (word, known, expected) in [
-            ("bulider", &["builder", "base"][..], Some("builder")),
-            ("builder", &["builder", "builded"][..], None),
-            ("xy", &["xb", "xa"][..], Some("xa")),
-            ("abcdef", &["xyz"][..], None),
-            ("", &["ab", "abc"][..], Some("ab")),
-        ] {
-            assert_eq!(nearest(word, known.iter().copied()).as_deref(), expected, "{word}");
-        }
-    }
 
     fn check_duration(nanos: i64, expected: &str) {
         assert_eq!(duration(nanos), expected);

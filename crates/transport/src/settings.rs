@@ -1,9 +1,10 @@
 //! What an HTTP client is made from. Plain values: whoever fills them in reads flags and the
 //! environment, this crate does not.
 
+use std::path::Path;
 use std::time::Duration;
 
-use crate::{Resolver, Roots};
+use crate::{Resolver, RootSources, Roots};
 
 /// Settings of one client. One client is made per set of settings: certificates of one registry
 /// are never trusted for another.
@@ -45,6 +46,20 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
             answer_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of this host: its authorities, its hosts file and name servers, and these
+    /// proxies. Reads files, so it is called before a root file system may change.
+    #[must_use]
+    pub fn of_host(authorities: &RootSources, proxies: Proxies) -> Self {
+        Self {
+            roots: Roots::load(authorities),
+            resolver: Some(Resolver::load(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))),
+            proxies,
+            ..Self::default()
         }
     }
 }

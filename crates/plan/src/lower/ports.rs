@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::text::quote;
+use dockerfile::quote;
 
 /// The ports of one word, `80/tcp`; the message where it is wrong.
 pub(super) fn parse(spec: &str) -> Result<Vec<String>, String> {
