@@ -165,6 +165,7 @@ impl<'a> Executor<'a> {
             exclude: transfer.exclude,
             parents: transfer.parents,
             link: transfer.link,
+            threads: self.request.threads,
             stop: &stop,
         })?;
         self.warn_all(copied.warnings);

@@ -53,7 +53,15 @@ impl<'a> Executor<'a> {
         };
         let mut writer = self.blobs.store().writer()?;
         let stop = || self.stop.is_stopped();
-        let written = layer::write(root, changes, &mut writer, &options, &stop)?;
+        let written = layer::write(root, changes, &mut writer, &options, &stop);
+        let written = written.map_err(|error| match error {
+            // It is the disk of the state directory that is full, and not the image's.
+            layer::Error::Sink(source) => {
+                let path = writer.path().to_owned();
+                StepError::Store(store::Error::Io { action: "write", path, source })
+            }
+            error => StepError::Layer(error),
+        })?;
         writer.commit(&written.digest, written.size)?;
         self.warn_all(
             written.sockets.iter().map(|path| format!("the socket `{path}` is left out")).collect(),

@@ -1,12 +1,15 @@
 //! The builder's directory of one build: made at its start, gone on every way out.
 //!
 //! Roots of stages are made below it by `run`; this module owns the directory itself and the blob
-//! store that builds share.
+//! store that builds share. A build that is killed leaves its directory; the next one to start
+//! removes it. Who lives is told by a lock in each directory, which ends with its program.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rootfs::{Protected, RootDir, RootPath};
-use store::BlobStore;
+use store::{BlobStore, StoreLock};
 
 use crate::Error;
 
@@ -17,18 +20,40 @@ pub(crate) struct Workspace {
     inside: RootPath,
     path: PathBuf,
     store: BlobStore,
+    /// The file [`STARTING`].
+    starting: PathBuf,
+    /// Says that this build lives.
+    _alive: StoreLock,
 }
+
+/// The lock in the directory of a build.
+const LOCK: &str = "lock";
+
+/// The lock that builds share while they start or end: no sweep comes between.
+const STARTING: &str = "builds.lock";
+
+/// What the store may hold when a build starts. A pod's state directory mostly goes with the pod;
+/// on a host it would grow with every base image.
+const STORE_BYTES: u64 = 20 << 30;
 
 impl Workspace {
     /// Makes `<state>/builds/<id>` and opens the store beside it.
     pub(crate) fn create(state_dir: &Path, id: &str) -> Result<Workspace, Error> {
         let failed = |source| Error::State { path: state_dir.to_owned(), source };
         let state = RootDir::open(state_dir).map_err(failed)?;
-        let inside = RootPath::new("builds").and_then(|p| p.join(id)).map_err(failed)?;
-        state.create_dir_all(&inside, 0o700).map_err(failed)?;
-        let store = BlobStore::open(&state_dir.join("store")).map_err(Error::Store)?;
+        let builds = RootPath::new("builds").map_err(failed)?;
+        let inside = builds.join(id).map_err(failed)?;
         let path = state_dir.join("builds").join(id);
-        Ok(Workspace { state, inside, path, store })
+        state.create_dir_all(&builds, 0o700).map_err(failed)?;
+        let store = BlobStore::open(&state_dir.join("store")).map_err(Error::Store)?;
+        sweep(&state, &builds, state_dir, &store).map_err(failed)?;
+        let starting = state_dir.join(STARTING);
+        let alive = {
+            let _starting = StoreLock::shared(&starting).map_err(Error::Store)?;
+            state.create_dir_all(&inside, 0o700).map_err(failed)?;
+            StoreLock::exclusive(&path.join(LOCK)).map_err(Error::Store)?
+        };
+        Ok(Workspace { state, inside, path, store, starting, _alive: alive })
     }
 
     /// The directory, on the host.
@@ -61,15 +86,72 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
+        let _ending = StoreLock::shared(&self.starting);
         if let Err(error) = self.state.remove_tree(&self.inside, &Protected::none()) {
             tracing::warn!("cannot remove `{}`: {error}", self.path.display());
         }
     }
 }
 
+/// Removes what builds that were killed left, and blobs above what the store may hold. Left to
+/// another time while a build starts; what cannot be removed is left to the user, and no reason to
+/// fail.
+fn sweep(
+    state: &RootDir,
+    builds: &RootPath,
+    state_dir: &Path,
+    store: &BlobStore,
+) -> rootfs::Result<()> {
+    let (mut dead, mut living) = (Vec::new(), 0);
+    if let Ok(_alone) = StoreLock::exclusive(&state_dir.join(STARTING)) {
+        for entry in state.read_dir(builds)? {
+            let path = builds.join(&entry.name)?;
+            let lock = state_dir.join(OsStr::from_bytes(path.relative())).join(LOCK);
+            // A directory whose lock cannot be had is that of a living build.
+            match StoreLock::exclusive(&lock) {
+                Ok(lock) => dead.push((path, lock)),
+                Err(_) => living += 1,
+            }
+        }
+        // No build uses the store, and none can start meanwhile.
+        if living == 0
+            && let Err(error) = store.collect(STORE_BYTES)
+        {
+            tracing::warn!("cannot remove old blobs: {error}");
+        }
+    }
+    // The locks are still held: nobody else will remove the same directories meanwhile.
+    for (path, _lock) in dead {
+        let shown = state_dir.join(OsStr::from_bytes(path.relative()));
+        if state.exists(&path.join(BEFORE)?)? {
+            tracing::warn!(
+                "`{}` holds what was in the container before a build that was killed; it stays",
+                shown.display()
+            );
+            continue;
+        }
+        tracing::info!("removing `{}`, left by a build that was killed", shown.display());
+        match state.remove_tree(&path, &Protected::none()) {
+            Ok(removal) if removal.is_complete() => {}
+            Ok(removal) => {
+                let stayed = removal.stayed.first().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!("`{stayed}` of a build that was killed is in use and stays");
+            }
+            Err(error) => tracing::warn!("cannot remove `{}`: {error}", shown.display()),
+        }
+    }
+    Ok(())
+}
+
+/// Where a build in place keeps what the container held (see `run`): nobody may delete that.
+const BEFORE: &str = "stages/before";
+
 #[cfg(test)]
 mod tests {
-    use testkit::{ScratchRoot, tree};
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    use testkit::{ScratchRoot, in_private_mounts, mount_tmpfs, require_root, tree};
 
     use super::Workspace;
 
@@ -109,6 +191,100 @@ mod tests {
             std::panic::resume_unwind(Box::new("the build panics"));
         });
         assert!(build.is_err());
+        assert_eq!(builds(&state), "");
+    }
+
+    /// Not a test of its own: what [`killed`] starts in another program.
+    #[test]
+    fn a_build_that_waits_to_be_killed() {
+        #[allow(clippy::disallowed_methods, reason = "the test that starts this one says so")]
+        let Some(state) = std::env::var_os("KANIKO_TEST_STATE") else { return };
+        let path = std::path::PathBuf::from(state);
+        let build = Workspace::create(&path, "killed").expect("because the directory is ours");
+        tree::make(build.path(), "f 0400 /stages/0/rootfs/f \"x\"\nd 0500 /stages/0/rootfs/d");
+        println!("\nready");
+        let mut line = String::new();
+        drop(std::io::stdin().read_line(&mut line));
+    }
+
+    /// A build in another program, which is killed while `meanwhile` happens or after it.
+    #[allow(clippy::disallowed_methods, reason = "a test needs a program that it can kill")]
+    fn killed(state: &ScratchRoot, meanwhile: impl FnOnce()) {
+        let own = std::env::current_exe().expect("because it is running");
+        let mut child = Command::new(own)
+            .args(["--exact", "--nocapture", "workspace::tests::a_build_that_waits_to_be_killed"])
+            .env("KANIKO_TEST_STATE", state.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("because it is running already");
+        let output = BufReader::new(child.stdout.take().expect("because it is piped"));
+        let ready = output.lines().map_while(Result::ok).any(|line| line == "ready");
+        assert!(ready, "the other program failed");
+        meanwhile();
+        child.kill().expect("because it is ours");
+        child.wait().expect("because it was killed");
+    }
+
+    #[test]
+    fn what_a_killed_build_left_goes_when_the_next_one_starts() {
+        let state = ScratchRoot::new();
+        killed(&state, || {
+            drop(create(&state, "beside"));
+            assert!(state.path().join("builds/killed/stages/0/rootfs/f").is_file(), "it lives");
+        });
+        assert!(state.path().join("builds/killed").is_dir(), "{}", builds(&state));
+        let next = create(&state, "next");
+        assert!(!state.path().join("builds/killed").exists(), "{}", builds(&state));
+        assert!(next.path().is_dir());
+        drop(next);
+        assert_eq!(builds(&state), "");
+    }
+
+    #[test]
+    fn what_a_container_held_before_a_killed_build_stays() {
+        let state = ScratchRoot::with(
+            "f 0644 /builds/old/stages/before/etc/passwd \"x\"\nf 0644 /builds/older/f \"x\"",
+        );
+        drop(create(&state, "next"));
+        assert!(state.path().join("builds/old/stages/before/etc/passwd").is_file());
+        assert!(!state.path().join("builds/older").exists());
+    }
+
+    #[test]
+    fn root_mounts_of_a_killed_build_are_not_entered() {
+        if !require_root("mounts") {
+            return;
+        }
+        let state =
+            ScratchRoot::with("d 0755 /builds/old/stages/0/rootfs/mnt\nf 0644 /builds/old/f \"x\"");
+        in_private_mounts(|| {
+            let point = state.path().join("builds/old/stages/0/rootfs/mnt");
+            mount_tmpfs(&point);
+            tree::make(&point, "f 0644 /kept \"x\"");
+            drop(create(&state, "next"));
+            assert!(point.join("kept").is_file());
+            assert!(!state.path().join("builds/old/f").exists());
+        });
+        drop(create(&state, "last"));
+        assert_eq!(builds(&state), "");
+    }
+
+    #[test]
+    fn builds_that_start_together_do_not_remove_each_other() {
+        let state = ScratchRoot::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let state = &state;
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let build = create(state, &format!("{thread}-{round}"));
+                        build.side_root("files").expect("because nobody removed it");
+                        assert!(build.path().join("files").is_dir());
+                    }
+                });
+            }
+        });
         assert_eq!(builds(&state), "");
     }
 

@@ -25,7 +25,7 @@ pub(crate) fn unpack(
     from: &RootPath,
     to: &RootPath,
     destination: &mut Destination<'_>,
-    rules: &mut Rules<'_>,
+    rules: &Rules<'_>,
 ) -> Result<()> {
     destination.permit(to)?;
     let below = |path: &RootPath| path.strip_prefix(to).map(RootPath::new).transpose();
@@ -55,7 +55,7 @@ pub(crate) fn unpack(
         destination.changed(&to.join(change.path().relative())?);
     }
     for warning in unpacked.warnings {
-        rules.warn(format!("`{from}`: {warning}"));
+        destination.warn(format!("`{from}`: {warning}"));
     }
     Ok(())
 }

@@ -9,8 +9,12 @@ use std::collections::BTreeSet;
 use rootfs::{ChangeSet, Metadata, Protected, RootDir, RootPath, Timestamp};
 
 use crate::owner::Owner;
+use crate::request::Copied;
 use crate::resolve::{Look, follow};
 use crate::{Error, Result};
+
+/// Warnings kept of one request.
+const WARNINGS: usize = 50;
 
 /// The tree that is copied into.
 #[derive(Debug)]
@@ -20,11 +24,12 @@ pub(crate) struct Destination<'a> {
     /// With `--link`: everything made so far.
     made: Option<BTreeSet<RootPath>>,
     changes: ChangeSet,
+    warnings: Vec<String>,
 }
 
 impl<'a> Destination<'a> {
     pub(crate) fn new(root: &'a RootDir, protected: &'a Protected) -> Self {
-        Self { root, protected, made: None, changes: ChangeSet::new() }
+        Self { root, protected, made: None, changes: ChangeSet::new(), warnings: Vec::new() }
     }
 
     /// The same, to be treated as an empty root.
@@ -45,8 +50,15 @@ impl<'a> Destination<'a> {
         self.made.is_some()
     }
 
-    pub(crate) fn into_changes(self) -> ChangeSet {
-        self.changes
+    pub(crate) fn into_copied(self) -> Copied {
+        Copied { changes: self.changes, warnings: self.warnings }
+    }
+
+    /// Keeps a warning for people; of very many, the first.
+    pub(crate) fn warn(&mut self, warning: String) {
+        if self.warnings.len() < WARNINGS {
+            self.warnings.push(warning);
+        }
     }
 
     /// Where `path` leads to, its last link followed too; what is missing is kept as written.
@@ -63,8 +75,30 @@ impl<'a> Destination<'a> {
             made.insert(path.clone());
         }
         self.changes.upsert(path);
+        self.changed_above(path.parent());
+    }
+
+    /// Records that these names in `directory` are now different.
+    pub(crate) fn changed_names(
+        &mut self,
+        directory: &RootPath,
+        names: &[Box<[u8]>],
+    ) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        if let Some(made) = &mut self.made {
+            for name in names {
+                made.insert(directory.join(name)?);
+            }
+        }
+        self.changes.upsert_names(directory, names.iter().map(AsRef::as_ref));
+        self.changed_above(Some(directory.clone()));
+        Ok(())
+    }
+
+    fn changed_above(&mut self, mut above: Option<RootPath>) {
         // What is recorded has its directories recorded: up to there is enough.
-        let mut above = path.parent();
         while let Some(directory) = above.filter(|above| !above.is_root()) {
             if self.changes.upserts(&directory) {
                 return;

@@ -88,6 +88,12 @@ pub enum Error {
         /// The file or link.
         path: RootPath,
     },
+    /// Something else wrote into the destination.
+    #[error("cannot create `{path}`, which has just been removed and is there again")]
+    Occupied {
+        /// The path.
+        path: RootPath,
+    },
     /// Links lead in a circle.
     #[error("too many links at `{path}`")]
     TooManyLinks {
@@ -104,12 +110,22 @@ pub enum Error {
     #[error(transparent)]
     Root(#[from] rootfs::Error),
     /// Reading a source or writing its copy failed.
-    #[error("cannot copy the content of `{path}`")]
+    #[error("cannot {action} the content of `{path}`")]
     Content {
-        /// The source.
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The source if it was read, its copy if that was written.
         path: RootPath,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// A source was written while it was copied, so that nobody could say what the copy holds.
+    #[error("`{path}` was changed while it was copied")]
+    Changed {
+        /// The source.
+        path: RootPath,
+        /// What was found.
+        source: rootfs::Error,
     },
     /// An archive could not be unpacked.
     #[error("cannot unpack `{path}`")]

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod batch;
 mod destination;
 mod error;
 mod file;

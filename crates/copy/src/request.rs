@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use glob::IgnoreFile;
-use rootfs::{ChangeSet, Metadata, Protected, RootDir, RootPath};
+use rootfs::{ChangeSet, CopyRoute, Metadata, Protected, RootDir, RootPath};
 
 use crate::archive::{is_archive, unpack};
 use crate::destination::Destination;
@@ -15,9 +15,6 @@ use crate::resolve::Look;
 use crate::source::{Found, View};
 use crate::tree::TreeCopy;
 use crate::{Error, Result};
-
-/// Warnings kept of one request; the rest is only counted.
-const WARNINGS: usize = 50;
 
 /// Which instruction a request carries out; only texts depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,8 +111,10 @@ pub struct CopyRequest<'a> {
     pub parents: bool,
     /// `--link`; means nothing together with `--chmod`, as in BuildKit.
     pub link: bool,
-    /// Asked between files whether to give up.
-    pub stop: &'a dyn Fn() -> bool,
+    /// Threads that copy files, at least one. The result does not depend on them.
+    pub threads: usize,
+    /// Asked between files, and between pieces of long ones, whether to give up.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// What came of a request.
@@ -133,8 +132,9 @@ pub(crate) struct Rules<'a> {
     pub(crate) change: Option<&'a ModeChange>,
     pub(crate) exclude: IgnoreFile,
     origin: Origin,
-    stop: &'a dyn Fn() -> bool,
-    warnings: Vec<String>,
+    pub(crate) threads: usize,
+    pub(crate) route: CopyRoute,
+    stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Rules<'_> {
@@ -157,12 +157,6 @@ impl Rules<'_> {
     pub(crate) fn is_stopped(&self) -> bool {
         (self.stop)()
     }
-
-    pub(crate) fn warn(&mut self, warning: String) {
-        if self.warnings.len() < WARNINGS {
-            self.warnings.push(warning);
-        }
-    }
 }
 
 /// Carries out `request`.
@@ -181,8 +175,9 @@ pub fn copy(request: &CopyRequest<'_>) -> Result<Copied> {
         change: request.mode,
         exclude,
         origin: Origin::Context,
+        threads: request.threads,
+        route: CopyRoute::default(),
         stop: request.stop,
-        warnings: Vec::new(),
     };
     let mut copying = Copying {
         request,
@@ -193,8 +188,7 @@ pub fn copy(request: &CopyRequest<'_>) -> Result<Copied> {
         several: false,
     };
     copying.run()?;
-    let Copying { destination, rules, .. } = copying;
-    Ok(Copied { changes: destination.into_changes(), warnings: rules.warnings })
+    Ok(copying.destination.into_copied())
 }
 
 /// Whether the text of a destination says that it is a directory.
@@ -339,16 +333,15 @@ impl<'a> Copying<'a> {
             let owner = self.rules.owner.unwrap_or_default();
             let to = self.destination.resolve(&self.dest)?;
             self.destination.make_directories(&to, 0o755, owner)?;
-            return unpack(tree.root, &found.path, &to, &mut self.destination, &mut self.rules);
+            return unpack(tree.root, &found.path, &to, &mut self.destination, &self.rules);
         }
         let is_dir = found.metadata.is_dir();
         let to = self.target(&found.name, is_dir)?;
         if is_dir {
-            let copy =
-                TreeCopy::new(View::new(tree), include, &mut self.destination, &mut self.rules);
+            let copy = TreeCopy::new(View::new(tree), include, &mut self.destination, &self.rules);
             return copy.copy_contents(&found.path, &found.metadata, &to);
         }
-        let (destination, rules) = (&mut self.destination, &mut self.rules);
+        let (destination, rules) = (&mut self.destination, &self.rules);
         copy_file(tree.root, &found.path, &found.metadata, &to, None, destination, rules)
     }
 

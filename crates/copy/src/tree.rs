@@ -1,5 +1,9 @@
 //! The contents of a directory, copied with everything below it.
 //!
+//! One thread walks the source, decides and makes the directories; plain files are left to `batch`.
+//! What comes last is the metadata of directories: their modes may forbid writing, and every name
+//! made in one moves its time.
+//!
 //! A directory that is excluded itself is still walked where something below it can be included,
 //! and made, with its own metadata, once something is. Nothing here recurses on the stack, so depth
 //! is bounded by paths alone.
@@ -9,6 +13,7 @@ use std::collections::HashMap;
 use glob::{IgnoreFile, Verdict};
 use rootfs::{FileKind, Metadata, RootPath};
 
+use crate::batch::{Done, Outcome, Threads, Work};
 use crate::destination::Destination;
 use crate::file::{copy_file, dress};
 use crate::request::Rules;
@@ -34,6 +39,14 @@ struct Frame {
     opened: Opened,
 }
 
+/// A directory whose copy waits for its final metadata.
+struct Waiting {
+    from: RootPath,
+    to: RootPath,
+    metadata: Metadata,
+    opened: Opened,
+}
+
 /// What has become of a directory's copy so far.
 #[derive(Debug, Clone, Copy)]
 enum Opened {
@@ -55,11 +68,13 @@ pub(crate) struct TreeCopy<'a, 'b, 'r> {
     /// The patterns of `--parents`: what is copied at all.
     include: Option<&'b IgnoreFile>,
     destination: &'b mut Destination<'a>,
-    rules: &'b mut Rules<'r>,
+    rules: &'b Rules<'r>,
     /// Where the first name of a file with several went.
     links: HashMap<((u32, u32), u64), RootPath>,
     top: RootPath,
     stack: Vec<Frame>,
+    /// What is below comes before what is above.
+    waiting: Vec<Waiting>,
 }
 
 impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
@@ -67,10 +82,11 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
         view: View<'a>,
         include: Option<&'b IgnoreFile>,
         destination: &'b mut Destination<'a>,
-        rules: &'b mut Rules<'r>,
+        rules: &'b Rules<'r>,
     ) -> Self {
-        let (top, links, stack) = (RootPath::root(), HashMap::new(), Vec::new());
-        Self { view, include, destination, rules, links, top, stack }
+        let (top, links) = (RootPath::root(), HashMap::new());
+        let (stack, waiting) = (Vec::new(), Vec::new());
+        Self { view, include, destination, rules, links, top, stack, waiting }
     }
 
     /// Copies the contents of the directory `from` into the directory `to`, which exists.
@@ -86,17 +102,44 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
         self.top = from.clone();
         let verdicts = Verdicts { ignore: self.view.verdict(from), ..Verdicts::default() };
         self.enter(from.clone(), to.clone(), *metadata, verdicts, Opened::Top)?;
+        let work = Work::new(self.view.tree.root, self.destination.root(), self.rules);
+        let outcome = std::thread::scope(|scope| -> Result<Outcome> {
+            let mut threads = Threads::new(scope, &work);
+            let walked = self.walk(&mut threads);
+            threads.finish(walked, &mut |done| self.done(&done))
+        })?;
+        let (warnings, late) = outcome.in_order();
+        warnings.into_iter().for_each(|warning| self.destination.warn(warning));
+        for (from, to) in late {
+            self.file(&from, &to)?;
+        }
+        for directory in std::mem::take(&mut self.waiting) {
+            self.leave(&directory)?;
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, threads: &mut Threads<'_, '_>) -> Result<()> {
         while let Some(frame) = self.stack.last_mut() {
             match frame.names.next() {
-                Some((path, kind)) => self.entry(path, kind)?,
+                Some((path, kind)) => {
+                    if !self.entry(path, kind, threads)? {
+                        return Ok(());
+                    }
+                }
                 None => {
-                    if let Some(frame) = self.stack.pop() {
-                        self.leave(&frame)?;
+                    if let Some(Frame { from, to, metadata, opened, .. }) = self.stack.pop() {
+                        self.waiting.push(Waiting { from, to, metadata, opened });
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Records what a batch copied.
+    fn done(&mut self, done: &Done) -> Result<()> {
+        self.destination.changed_names(&done.to, &done.names)
     }
 
     fn enter(
@@ -107,15 +150,23 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
         verdicts: Verdicts,
         opened: Opened,
     ) -> Result<()> {
-        let names = self.view.names(&from)?.into_iter();
+        let mut names = self.view.names(&from)?;
+        // Files first, so that those of one directory are copied together.
+        names.sort_by_key(|(_, kind)| *kind == FileKind::Directory);
+        let names = names.into_iter();
         self.stack.push(Frame { from, to, metadata, verdicts, names, opened });
         Ok(())
     }
 
-    fn entry(&mut self, from: RootPath, kind: FileKind) -> Result<()> {
+    /// Whether to go on.
+    fn entry(
+        &mut self,
+        from: RootPath,
+        kind: FileKind,
+        threads: &mut Threads<'_, '_>,
+    ) -> Result<bool> {
         self.rules.check_stop()?;
-        let Some(frame) = self.stack.last() else { return Ok(()) };
-        let to = frame.to.join(from.file_name().unwrap_or_default())?;
+        let Some(frame) = self.stack.last() else { return Ok(true) };
         let relative = from.strip_prefix(&self.top).unwrap_or_default();
         let verdicts = Verdicts {
             ignore: self.view.judge(&frame.verdicts.ignore, &from),
@@ -130,8 +181,9 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
             && (self.include.is_none() || verdicts.include.is_excluded());
         if kind == FileKind::Directory {
             if !included && !self.may_include_below(&from, relative, &verdicts) {
-                return Ok(());
+                return Ok(true);
             }
+            let to = frame.to.join(from.file_name().unwrap_or_default())?;
             let metadata = self.view.tree.root.metadata(&from)?;
             let opened = if included {
                 self.open_above()?;
@@ -142,13 +194,35 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
             } else {
                 Opened::Not
             };
-            return self.enter(from, to, metadata, verdicts, opened);
+            self.enter(from, to, metadata, verdicts, opened)?;
+            return Ok(true);
         }
         if !included {
-            return Ok(());
+            return Ok(true);
         }
         self.open_above()?;
-        self.file(&from, &to)
+        self.other(&from, kind, threads)
+    }
+
+    /// What is no directory: a plain file may wait, everything else is copied at once.
+    fn other(
+        &mut self,
+        from: &RootPath,
+        kind: FileKind,
+        threads: &mut Threads<'_, '_>,
+    ) -> Result<bool> {
+        let Some(frame) = self.stack.last() else { return Ok(true) };
+        let name = from.file_name().unwrap_or_default();
+        let guarded = !self.destination.protected().is_empty();
+        if kind != FileKind::File || guarded {
+            let to = frame.to.join(name)?;
+            self.destination.permit(&to)?;
+            if kind != FileKind::File {
+                return self.file(from, &to).map(|()| true);
+            }
+        }
+        let (from, to) = (frame.from.clone(), frame.to.clone());
+        threads.add(&from, &to, name, &mut |done| self.done(&done))
     }
 
     fn file(&mut self, from: &RootPath, to: &RootPath) -> Result<()> {
@@ -208,7 +282,7 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
     }
 
     /// Gives a directory its final metadata, now that nothing more comes into it.
-    fn leave(&mut self, frame: &Frame) -> Result<()> {
+    fn leave(&mut self, frame: &Waiting) -> Result<()> {
         let (root, source) = (self.destination.root(), self.view.tree.root);
         let old = match frame.opened {
             Opened::Not => return Ok(()),
@@ -225,7 +299,7 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
             Opened::Made => None,
             Opened::Merged(old) => Some((old, root.get_xattrs(&frame.to)?)),
         };
-        dress(source, &frame.from, &frame.metadata, &frame.to, root, self.rules)?;
+        dress(source, &frame.from, &frame.metadata, &frame.to, self.destination, self.rules)?;
         if let Some((old, attributes)) = old {
             let new = root.metadata(&frame.to)?;
             let alike = (old.mode, old.uid, old.gid) == (new.mode, new.uid, new.gid);

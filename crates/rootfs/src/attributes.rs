@@ -17,22 +17,12 @@ use crate::path::RootPath;
 impl RootDir {
     /// Gives the path to a user and a group.
     pub fn set_owner(&self, path: &RootPath, uid: u32, gid: u32) -> Result<(), Error> {
-        // To the kernel this number means "leave it as it is".
-        if let Some(id) = [uid, gid].into_iter().find(|id| *id == u32::MAX) {
-            return Err(Error::InvalidOwner { path: path.clone(), id });
-        }
+        refuse_owner(uid, gid, || Ok(path.clone()))?;
         let entry = self.entry("change the owner of", path)?;
         let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::chownat(&entry.dir, entry.name, Some(user), Some(group), flags).map_err(
-            |errno| match errno {
-                // What the kernel says of ids that the user namespace does not map.
-                Errno::INVAL => {
-                    Error::UnmappedOwner { path: path.clone(), uid, gid, source: errno.into() }
-                }
-                errno => Error::io("change the owner of", path, errno),
-            },
-        )
+        rustix::fs::chownat(&entry.dir, entry.name, Some(user), Some(group), flags)
+            .map_err(|errno| change_owner_failed(path, uid, gid, errno))
     }
 
     /// Sets the permission bits. A symbolic link has none of its own: asking for it is an error.
@@ -59,6 +49,26 @@ impl RootDir {
         let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::utimensat(&entry.dir, entry.name, &times, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| Error::io("change the times of", path, errno))
+    }
+}
+
+/// Refuses the number that to the kernel means "leave it as it is".
+pub(crate) fn refuse_owner(
+    uid: u32,
+    gid: u32,
+    path: impl FnOnce() -> Result<RootPath, Error>,
+) -> Result<(), Error> {
+    match [uid, gid].into_iter().find(|id| *id == u32::MAX) {
+        Some(id) => Err(Error::InvalidOwner { path: path()?, id }),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn change_owner_failed(path: &RootPath, uid: u32, gid: u32, errno: Errno) -> Error {
+    match errno {
+        // What the kernel says of ids that the user namespace does not map.
+        Errno::INVAL => Error::UnmappedOwner { path: path.clone(), uid, gid, source: errno.into() },
+        errno => Error::io("change the owner of", path, errno),
     }
 }
 

@@ -37,6 +37,14 @@ enum State {
     Replaced,
 }
 
+/// What holds for a name once it is there.
+fn upserted(before: Option<State>) -> State {
+    match before {
+        None | Some(State::Through | State::Upserted) => State::Upserted,
+        Some(State::Removed | State::Replaced) => State::Replaced,
+    }
+}
+
 /// Changes ordered by path and minimal: a removal of a directory stands for all that was below it.
 ///
 /// Inserting has the meaning of one thing happening after the other. A path that was removed and
@@ -74,11 +82,24 @@ impl ChangeSet {
         };
         self.pass_through(&parent);
         let names = self.directories.entry(parent).or_default();
-        let state = match names.get(name) {
-            None | Some(State::Through | State::Upserted) => State::Upserted,
-            Some(State::Removed | State::Replaced) => State::Replaced,
-        };
-        names.set(name, state);
+        names.set(name, upserted(names.get(name)));
+    }
+
+    /// Adds that all these names in `directory` are now as they are.
+    pub fn upsert_names<'n>(
+        &mut self,
+        directory: &RootPath,
+        names: impl IntoIterator<Item = &'n [u8]>,
+    ) {
+        let mut coming = names.into_iter().peekable();
+        if coming.peek().is_none() {
+            return;
+        }
+        self.pass_through(directory);
+        let known = self.directories.entry(directory.clone()).or_default();
+        for name in coming {
+            known.set(name, upserted(known.get(name)));
+        }
     }
 
     /// Adds that `path` is gone, with all below it. The root is never gone.
@@ -275,6 +296,25 @@ mod tests {
         check("-/a +/a/b", "-/a +/a +/a/b");
         check("-/a +/a +/a/b", "-/a +/a +/a/b");
         check("+/a/b/c -/a/b +/a/b/d", "-/a/b +/a/b +/a/b/d");
+    }
+
+    #[test]
+    fn names_of_one_directory_are_added_together() {
+        let path = |text: &str| RootPath::new(text).expect("because it is short");
+        for before in ["", "-/d", "-/d/a", "+/d/b/c", "+/d/a -/d"] {
+            let (mut together, mut alone) = (ChangeSet::new(), ChangeSet::new());
+            for word in before.split_whitespace() {
+                let (sign, name) = word.split_at(1);
+                for set in [&mut together, &mut alone] {
+                    if sign == "+" { set.upsert(&path(name)) } else { set.remove(&path(name)) }
+                }
+            }
+            together.upsert_names(&path("/d"), [&b"b"[..], &b"a"[..]]);
+            together.upsert_names(&path("/e"), []);
+            alone.upsert(&path("/d/a"));
+            alone.upsert(&path("/d/b"));
+            assert_eq!(together, alone, "after {before}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
@@ -12,46 +14,89 @@ use crate::metadata::Metadata;
 /// Bytes a buffer holds where the kernel cannot copy by itself.
 const CHUNK: usize = 256 * 1024;
 
-/// Copies the whole content of `from` into the empty file `to` and returns its size.
+/// Bytes that are copied between two questions whether to stop.
+const UNTIL_ASKED: usize = 16 << 20;
+
+/// What is known about the way from one tree to another. One is kept for all files of a copy, so
+/// that what the file systems cannot do is tried once and not for every file.
+#[derive(Debug, Default)]
+pub struct CopyRoute {
+    /// Extents cannot be shared.
+    no_clones: AtomicBool,
+    /// The kernel cannot copy by itself.
+    by_hand: AtomicBool,
+}
+
+/// Copies the whole content of `from` into the empty file `to`.
 ///
-/// Extents are shared where the file system can, else the kernel copies, else we do. A file whose
-/// size or modification time moves meanwhile is an error: nobody could say what was copied. The
-/// positions of both files are not used but may move.
-pub fn copy_file_contents(from: &File, to: &File) -> Result<u64, Error> {
-    let before = Metadata::at(from, "").map_err(|errno| failed("read", errno))?;
-    if before.size > 0 && rustix::fs::ioctl_ficlone(to, from).is_err() {
-        copy_segments(from, to, &before)?;
-        rustix::fs::ftruncate(to, before.size).map_err(|errno| failed("write", errno))?;
+/// Extents are shared where the file systems can, else the kernel copies, else we do. `before` is
+/// what was known of the file before the first byte was read: if its size, mtime or ctime moved
+/// until the last byte was, that is an error, for nobody could say what was copied. `stop` is asked
+/// between pieces of long files. The positions of both files are not used but may move.
+pub fn copy_file_contents(
+    from: &File,
+    before: &Metadata,
+    to: &File,
+    route: &CopyRoute,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), Error> {
+    if before.size > 0 && !share_extents(from, to, route) {
+        let end = copy_segments(&Copying { from, to, route, stop }, before)?;
+        if end < before.size {
+            rustix::fs::ftruncate(to, before.size).map_err(|errno| failed("write", errno))?;
+        }
     }
     let after = Metadata::at(from, "").map_err(|errno| failed("read", errno))?;
-    if (after.size, after.mtime) != (before.size, before.mtime) {
-        return Err(Error::ChangedWhileRead { expected: before.size, found: after.size });
+    match after.is_same_content_as(before) {
+        true => Ok(()),
+        false => Err(Error::ChangedWhileRead { expected: before.size, found: after.size }),
     }
-    Ok(before.size)
+}
+
+/// One file on its way.
+struct Copying<'a> {
+    from: &'a File,
+    to: &'a File,
+    route: &'a CopyRoute,
+    stop: &'a dyn Fn() -> bool,
+}
+
+/// Lets both files have the same extents, if the file system can.
+fn share_extents(from: &File, to: &File, route: &CopyRoute) -> bool {
+    if route.no_clones.load(Ordering::Relaxed) {
+        return false;
+    }
+    match rustix::fs::ioctl_ficlone(to, from) {
+        Ok(()) => true,
+        Err(errno) => {
+            // Others can be about this one file.
+            if matches!(errno, Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::NOSYS) {
+                route.no_clones.store(true, Ordering::Relaxed);
+            }
+            false
+        }
+    }
 }
 
 fn failed(action: &'static str, errno: Errno) -> Error {
     Error::Content { action, source: errno.into() }
 }
 
-/// Copies what is between the holes.
-fn copy_segments(from: &File, to: &File, metadata: &Metadata) -> Result<(), Error> {
+/// Copies what is between the holes; returns where the last stretch ended.
+fn copy_segments(copying: &Copying<'_>, metadata: &Metadata) -> Result<u64, Error> {
     let sparse = metadata.blocks.saturating_mul(512) < metadata.size;
-    let mut start = 0;
-    while start < metadata.size {
-        let (data, end) = if sparse {
-            match segment(from, start, metadata.size) {
-                Ok(Some(found)) => found,
-                Ok(None) => return Ok(()),
-                Err(errno) => return Err(failed("read", errno)),
-            }
-        } else {
-            (start, metadata.size)
-        };
-        copy_range(from, to, data, end)?;
-        start = end;
+    if !sparse {
+        copy_range(copying, 0, metadata.size)?;
+        return Ok(metadata.size);
     }
-    Ok(())
+    let mut end = 0;
+    while end < metadata.size {
+        let found = segment(copying.from, end, metadata.size);
+        let Some((start, hole)) = found.map_err(|errno| failed("read", errno))? else { break };
+        copy_range(copying, start, hole)?;
+        end = hole;
+    }
+    Ok(end)
 }
 
 /// The next stretch of data at or after `start`; `None` if only a hole is left.
@@ -67,10 +112,15 @@ fn segment(from: impl AsFd, start: u64, size: u64) -> Result<Option<(u64, u64)>,
     Ok((data < size).then_some((data, hole.min(size))))
 }
 
-fn copy_range(from: &File, to: &File, start: u64, end: u64) -> Result<(), Error> {
+fn copy_range(copying: &Copying<'_>, start: u64, end: u64) -> Result<(), Error> {
     let (mut read, mut written) = (start, start);
-    while read < end {
-        let left = usize::try_from(end - read).unwrap_or(usize::MAX).min(1 << 30);
+    let by_hand = &copying.route.by_hand;
+    while read < end && !by_hand.load(Ordering::Relaxed) {
+        if read > start && (copying.stop)() {
+            return Err(Error::Stopped);
+        }
+        let left = usize::try_from(end - read).unwrap_or(usize::MAX).min(UNTIL_ASKED);
+        let (from, to) = (copying.from, copying.to);
         match rustix::fs::copy_file_range(from, Some(&mut read), to, Some(&mut written), left) {
             Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
@@ -79,30 +129,41 @@ fn copy_range(from: &File, to: &File, start: u64, end: u64) -> Result<(), Error>
             Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::FBIG)) => {
                 return Err(failed("write", errno));
             }
+            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                by_hand.store(true, Ordering::Relaxed);
+            }
             Err(_) => break,
         }
     }
-    copy_by_hand(from, to, read, end)
+    copy_by_hand(copying, read, end)
 }
 
-fn copy_by_hand(from: &File, to: &File, start: u64, end: u64) -> Result<(), Error> {
-    use std::os::unix::fs::FileExt;
+fn copy_by_hand(copying: &Copying<'_>, start: u64, end: u64) -> Result<(), Error> {
     if start >= end {
         return Ok(());
     }
-    let mut buffer = vec![0; CHUNK];
-    let mut at = start;
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(end - start).unwrap_or(CHUNK))];
+    let (mut at, mut unasked) = (start, 0);
     while at < end {
-        let wanted = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
-        let length = match from.read_at(&mut buffer[..wanted], at) {
+        if unasked >= UNTIL_ASKED {
+            if (copying.stop)() {
+                return Err(Error::Stopped);
+            }
+            unasked = 0;
+        }
+        let wanted = usize::try_from(end - at).unwrap_or(CHUNK).min(buffer.len());
+        let length = match copying.from.read_at(&mut buffer[..wanted], at) {
             Ok(0) => return Err(Error::ChangedWhileRead { expected: end, found: at }),
             Ok(length) => length,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(source) => return Err(Error::Content { action: "read", source }),
         };
-        to.write_all_at(&buffer[..length], at)
+        copying
+            .to
+            .write_all_at(&buffer[..length], at)
             .map_err(|source| Error::Content { action: "write", source })?;
         at += u64::try_from(length).unwrap_or_default();
+        unasked += length;
     }
     Ok(())
 }

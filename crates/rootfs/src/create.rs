@@ -31,10 +31,16 @@ impl RootDir {
         if missing.is_empty() && !self.metadata(&resolved)?.is_dir() {
             return Err(Error::io("create the directory", path, Errno::NOTDIR));
         }
-        for directory in &missing {
-            self.create_dir(directory, mode)?;
+        let mut made = Vec::with_capacity(missing.len());
+        for directory in missing {
+            match self.create_dir(&directory, mode) {
+                Ok(()) => made.push(directory),
+                // Somebody else was faster.
+                Err(error) if error.is_already_exists() && self.metadata(&directory)?.is_dir() => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(missing)
+        Ok(made)
     }
 
     /// Makes an empty regular file, open for reading and writing. Something there already, be it

@@ -127,14 +127,20 @@ pub enum Error {
         /// The kernel's answer.
         source: std::io::Error,
     },
-    /// A file shrank or grew while it was being read.
-    #[error("file changed while it was read: {expected} bytes expected, {found} found")]
+    /// A file was written while it was being read.
+    #[error(
+        "file changed while it was read{}",
+        if expected == found { String::new() } else { format!(": {expected} bytes expected, {found} found") }
+    )]
     ChangedWhileRead {
         /// Its size when it was opened.
         expected: u64,
         /// What was read.
         found: u64,
     },
+    /// A long operation was told to stop.
+    #[error("stopped in the middle of a file")]
+    Stopped,
 }
 
 impl Error {
@@ -191,7 +197,8 @@ impl Error {
             | Error::LineTooLong { .. }
             | Error::NoSuchUser { .. }
             | Error::NoSuchGroup { .. }
-            | Error::ChangedWhileRead { .. } => None,
+            | Error::ChangedWhileRead { .. }
+            | Error::Stopped => None,
         }
     }
 
@@ -288,6 +295,8 @@ mod tests {
             &Error::ChangedWhileRead { expected: 2, found: 1 },
             "file changed while it was read: 2 bytes expected, 1 found",
         );
+        check(&Error::ChangedWhileRead { expected: 2, found: 2 }, "file changed while it was read");
+        check(&Error::Stopped, "stopped in the middle of a file");
     }
 
     #[test]

@@ -29,12 +29,12 @@ mod xattr;
 
 pub use accounts::{Account, Accounts, Group, User};
 pub use change::{Change, ChangeSet};
-pub use content::copy_file_contents;
+pub use content::{CopyRoute, copy_file_contents};
 pub use dir::{DirEntry, RootDir};
 pub use error::Error;
 pub use metadata::{FileKind, Metadata, Timestamp};
 pub use node::OpenNode;
-pub use opened::OpenDirectory;
+pub use opened::{OpenDirectory, OpenFile};
 pub use path::RootPath;
 pub use protected::Protected;
 pub use remove::Removal;

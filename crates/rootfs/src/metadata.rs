@@ -123,6 +123,14 @@ impl Metadata {
         self.mount_id == other.mount_id && (self.mount_id.is_some() || self.dev == other.dev)
     }
 
+    /// Whether this is the same file, not written in between as far as the kernel tells: a time
+    /// that was set back moves the ctime.
+    #[must_use]
+    pub fn is_same_content_as(&self, earlier: &Metadata) -> bool {
+        (self.dev, self.ino, self.size) == (earlier.dev, earlier.ino, earlier.size)
+            && (self.mtime, self.ctime) == (earlier.mtime, earlier.ctime)
+    }
+
     /// What the kernel says about `name` in the directory `dir`; nothing is followed.
     pub(crate) fn at(
         dir: impl std::os::fd::AsFd,

@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::dir::RootDir;
@@ -128,12 +128,34 @@ enum Unlinked {
 }
 
 fn unlink(dir: impl AsFd, name: &[u8]) -> Result<Unlinked, Errno> {
-    match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+    let answer = match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+        Err(Errno::PERM) => {
+            make_removable(&dir, name);
+            rustix::fs::unlinkat(&dir, name, AtFlags::empty())
+        }
+        answer => answer,
+    };
+    match answer {
         Ok(()) | Err(Errno::NOENT) => Ok(Unlinked::Gone),
         // A file that something is mounted on.
         Err(Errno::BUSY) => Ok(Unlinked::Busy),
         Err(Errno::ISDIR) => Ok(Unlinked::Directory),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Takes the flags away that forbid removing a file or what is in a directory (`chattr +i`). If
+/// that fails, the removal says why it does.
+fn make_removable(dir: impl AsFd, name: &[u8]) {
+    let forbidding = IFlags::IMMUTABLE | IFlags::APPEND;
+    // Nothing else has flags, and opening it can do something.
+    let has_flags = Metadata::at(&dir, name).is_ok_and(|found| found.is_dir() || found.is_file());
+    let opened = has_flags.then(|| open_at(dir.as_fd(), name, OFlags::RDONLY));
+    if let Some(Ok(fd)) = opened
+        && let Ok(flags) = rustix::fs::ioctl_getflags(&fd)
+        && flags.intersects(forbidding)
+    {
+        let _ = rustix::fs::ioctl_setflags(&fd, flags - forbidding);
     }
 }
 

@@ -92,7 +92,7 @@ pub fn walk_directories<V: VisitDirectories>(
     let mount = root.metadata(start).map_err(V::Error::from)?;
     let work = || {
         while let Some(path) = queue.take() {
-            let found = visit_one(root, path, &mount, options.protected, visitor);
+            let found = visit_one(root, &path, &mount, options.protected, visitor);
             queue.done(found);
         }
     };
@@ -108,7 +108,7 @@ pub fn walk_directories<V: VisitDirectories>(
 /// Lists one directory; returns those to be listed after it.
 fn visit_one<V: VisitDirectories>(
     root: &RootDir,
-    path: RootPath,
+    path: &RootPath,
     mount: &Metadata,
     protected: &Protected,
     visitor: &V,
@@ -166,16 +166,14 @@ impl<E> From<Error> for Failure<E> {
 /// Opens a directory that was listed before; `None` if it is gone or no longer what it was.
 fn open_walked(
     root: &RootDir,
-    path: RootPath,
+    path: &RootPath,
     mount: &Metadata,
 ) -> Result<Option<OpenDirectory>, Error> {
-    let fd = match root.open_directory(&path) {
-        Ok(fd) => fd,
-        Err(error) if error.is_not_found() || error.is_not_a_directory() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let metadata = Metadata::at(&fd, "").map_err(|errno| Error::io("stat", &path, errno))?;
-    Ok(metadata.is_on_mount_of(mount).then_some(OpenDirectory { path, fd, metadata }))
+    match root.directory(path) {
+        Ok(directory) => Ok(Some(directory).filter(|found| found.metadata.is_on_mount_of(mount))),
+        Err(error) if error.is_not_found() || error.is_not_a_directory() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Visits everything below the directory `start` (not itself), following no link.
@@ -227,7 +225,7 @@ fn walk_sorted<E: From<Error>>(
     let mount = root.metadata(start)?;
     let listing = |path: &RootPath| -> Result<std::vec::IntoIter<(RootPath, Metadata)>, E> {
         let mut entries = Vec::new();
-        if let Some(directory) = open_walked(root, path.clone(), &mount)? {
+        if let Some(directory) = open_walked(root, path, &mount)? {
             list(&directory.fd, |Listed { name, kind: _ }| -> Result<bool, Failure<E>> {
                 let path = directory.path.child(name)?;
                 match Metadata::at(&directory.fd, name) {

@@ -141,6 +141,12 @@ pub(crate) fn of_open(fd: impl AsFd) -> Result<Xattrs, Errno> {
     )
 }
 
+/// Sets one attribute of an open file or directory.
+pub(crate) fn set_open(fd: impl AsFd, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    rustix::fs::fsetxattr(fd, name.as_c_str(), value, XattrFlags::empty())
+}
+
 fn collect(
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: impl Fn(&CString, &mut [u8]) -> Result<usize, Errno>,

@@ -412,7 +412,10 @@ fn contents_are_copied_with_their_holes() {
         from.sync_all().expect("because the disk works");
         let copy = path(&format!("{name}-copy"));
         let mut to = root.create_file(&copy, 0o600).expect("because nothing is there");
-        assert_eq!(rootfs::copy_file_contents(&from, &to).expect("because there is room"), size);
+        let before = root.metadata(&path(name)).expect("because it is there");
+        let route = rootfs::CopyRoute::default();
+        rootfs::copy_file_contents(&from, &before, &to, &route, &|| false)
+            .expect("because there is room");
         to.flush().expect("because the disk works");
         let (a, b) = (root.metadata(&path(name)), root.metadata(&copy));
         let (a, b) = (a.expect("because it is there"), b.expect("because it is there"));
@@ -421,6 +424,41 @@ fn contents_are_copied_with_their_holes() {
         let read = |of| root.read(of, 1 << 30).expect("because it is there");
         assert!(read(&path(name)) == read(&copy), "{name} differs");
     }
+}
+
+#[test]
+fn a_file_that_was_written_since_it_was_looked_at_is_not_copied() {
+    let scratch = ScratchRoot::with("f 0644 /f \"text\"");
+    let root = RootDir::open(scratch.path()).expect("because it is there");
+    let check = |number: u32, write: &dyn Fn(&std::fs::File), expected: Option<&str>| {
+        let before = root.metadata(&path("/f")).expect("because it is there");
+        let from = root.open_file_for_writing(&path("/f")).expect("because it is there");
+        write(&from);
+        let to = root.create_file(&path(&format!("/{number}")), 0o600).expect("because it is new");
+        let route = rootfs::CopyRoute::default();
+        let copied = rootfs::copy_file_contents(&from, &before, &to, &route, &|| false);
+        assert_eq!(copied.err().map(|error| error.to_string()).as_deref(), expected);
+    };
+    let changed = "file changed while it was read";
+    check(0, &|_| {}, None);
+    check(
+        1,
+        &|file| file.set_len(5).expect("because there is room"),
+        Some(&format!("{changed}: 4 bytes expected, 5 found")),
+    );
+    check(
+        2,
+        &|file| file.set_len(2).expect("because it is ours"),
+        Some(&format!("{changed}: 5 bytes expected, 2 found")),
+    );
+    // The same size and the old time again: the ctime tells.
+    let rewritten = |file: &std::fs::File| {
+        use std::os::unix::fs::FileExt;
+        let time = file.metadata().and_then(|metadata| metadata.modified());
+        file.write_all_at(b"x", 0).expect("because there is room");
+        file.set_modified(time.expect("because Linux keeps it")).expect("because it is ours");
+    };
+    check(3, &rewritten, Some(changed));
 }
 
 #[test]

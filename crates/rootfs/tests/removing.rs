@@ -59,6 +59,32 @@ fn trees_go_and_the_rest_stays() {
 }
 
 #[test]
+fn root_what_was_made_immutable_goes_too() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    if !require_root("immutable files") {
+        return;
+    }
+    let scratch = ScratchRoot::with("f 0644 /d/closed/f \"\"\nf 0644 /d/only-more \"\"");
+    for (name, flag) in [
+        ("d/closed/f", IFlags::IMMUTABLE),
+        ("d/closed", IFlags::IMMUTABLE),
+        ("d/only-more", IFlags::APPEND),
+        ("d", IFlags::IMMUTABLE),
+    ] {
+        let file = std::fs::OpenOptions::new().read(true).open(scratch.path().join(name));
+        let file = file.expect("because we made it");
+        // A file system that knows no flags has nothing in the way either.
+        if let Ok(flags) = ioctl_getflags(&file) {
+            let _ = ioctl_setflags(&file, flags | flag);
+        }
+    }
+    let root = RootDir::open(scratch.path()).expect("because it is there");
+    let removal = root.remove_tree(&path("/d"), &Protected::none());
+    assert!(removal.expect("because root may").is_complete());
+    assert_eq!(tree::print(scratch.path()), "");
+}
+
+#[test]
 fn protected_paths_stay_with_their_parents() {
     let tree = "f 0644 /a/b/keep/x \"\"
         f 0644 /a/b/go \"\"

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci::{Algorithm, Digest};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::error::{Error, Result, failed};
@@ -66,7 +67,7 @@ impl BlobStore {
         let digest = Digest::sha256_of(bytes);
         if !self.contains(&digest) {
             let mut writer = self.writer()?;
-            let path = writer.temporary().to_owned();
+            let path = writer.path().to_owned();
             writer.write_all(bytes).map_err(failed("write", &path))?;
             writer.commit(&digest, bytes.len() as u64)?;
         }
@@ -93,7 +94,10 @@ impl BlobStore {
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
         let path = self.path(digest);
         match open_read(&path) {
-            Ok(file) => Ok(file),
+            Ok(file) => {
+                note_use(&file);
+                Ok(file)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Error::Missing(digest.clone()))
             }
@@ -170,7 +174,7 @@ pub struct BlobWriter {
 impl BlobWriter {
     /// Makes the blob visible, if it is what was expected.
     pub fn commit(mut self, expected: &Digest, size: u64) -> Result<()> {
-        let path = self.temporary().to_owned();
+        let path = self.path().to_owned();
         if self.size != size {
             return Err(Error::Size { digest: expected.clone(), expected: size, found: self.size });
         }
@@ -198,7 +202,9 @@ impl BlobWriter {
         self.size
     }
 
-    fn temporary(&self) -> &Path {
+    /// The file it is written to, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(&self.store.root)
     }
 }
@@ -223,6 +229,15 @@ impl Drop for BlobWriter {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Notes for [`BlobStore::collect`] that a blob was used. Where that cannot be written, it only
+/// goes earlier.
+fn note_use(file: &File) {
+    let kept = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: kept, last_modification: now };
+    let _ = rustix::fs::futimens(file, &times);
 }
 
 /// The digest of what `file` holds from where it stands.

@@ -8,6 +8,7 @@
 mod error;
 
 mod blob;
+mod collect;
 mod docker;
 mod layout;
 mod lock;

@@ -158,8 +158,14 @@ pub fn in_private_mounts<T: Send>(test: impl FnOnce() -> T + Send) -> T {
 
 /// Mounts an empty tmpfs (inside [`in_private_mounts`]).
 pub fn mount_tmpfs(at: &Path) {
+    mount_tmpfs_with(at, "");
+}
+
+/// The same with options of the kernel's (`size=1m`, `nr_inodes=9`).
+pub fn mount_tmpfs_with(at: &Path, options: &str) {
     use rustix::mount::{MountFlags, mount};
-    mount("tmpfs", at, "tmpfs", MountFlags::empty(), None)
+    let options = std::ffi::CString::new(options).expect("because options hold no NUL");
+    mount("tmpfs", at, "tmpfs", MountFlags::empty(), Some(options.as_c_str()))
         .unwrap_or_else(|error| panic!("cannot mount on `{}`: {error}", at.display()));
 }
 

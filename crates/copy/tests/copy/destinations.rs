@@ -149,7 +149,7 @@ fn root_protected_paths_are_refused() {
         ("COPY a.txt /kaniko/", "/kaniko/a.txt"),
         ("COPY a.txt /k/", "/kaniko/a.txt"),
         ("COPY a.txt /kaniko/new/f", "/kaniko/new"),
-        ("COPY dir /kaniko", "/kaniko/sub"),
+        ("COPY dir /kaniko", "/kaniko/up"),
         ("COPY dir/x.txt /etc/", "/etc/x.txt"),
         ("COPY dir /etc", "/etc/x.txt"),
         ("COPY --link a.txt /kaniko", "/kaniko"),

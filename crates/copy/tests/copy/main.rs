@@ -3,6 +3,8 @@
 //! One door: [`check`] makes a context and a root from tree notation, carries out one instruction
 //! and compares what the layer would hold. All of it needs root, because copies belong to root.
 
+#![allow(clippy::disallowed_methods, reason = "tests look at the trees from outside")]
+
 use std::error::Error as _;
 
 use copy::{CopyRequest, Instruction, Item, ModeChange, Origin, Ownership, Tree};
@@ -12,6 +14,7 @@ use testkit::{ScratchRoot, require_root, tree};
 
 mod archive_table;
 mod archives;
+mod contents;
 mod destinations;
 mod hostile;
 mod link;
@@ -84,12 +87,19 @@ pub(crate) struct Trees {
     pub(crate) context: ScratchRoot,
     pub(crate) root: ScratchRoot,
     pub(crate) protected: Protected,
+    /// Threads that copy.
+    pub(crate) threads: usize,
 }
 
 impl Trees {
     pub(crate) fn new(context: &str, root: &str) -> Self {
         let protected = Protected::none();
-        Self { context: ScratchRoot::with(context), root: ScratchRoot::with(root), protected }
+        Self {
+            context: ScratchRoot::with(context),
+            root: ScratchRoot::with(root),
+            protected,
+            threads: 2,
+        }
     }
 
     /// What the layer of `instruction` holds, or why it fails.
@@ -108,7 +118,7 @@ impl Trees {
     pub(crate) fn changes(
         &self,
         instruction: &str,
-        stop: &dyn Fn() -> bool,
+        stop: &(dyn Fn() -> bool + Sync),
     ) -> copy::Result<ChangeSet> {
         let words = Words::new(instruction);
         let context = RootDir::open(self.context.path())?;
@@ -145,6 +155,7 @@ impl Trees {
             exclude: &words.exclude,
             parents: words.parents,
             link: words.link,
+            threads: self.threads,
             stop,
         })?;
         Ok(copied.changes)

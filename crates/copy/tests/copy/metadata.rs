@@ -1,6 +1,6 @@
 //! Owners, modes, times, attributes, and files that are no files.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{DIR, Trees, can_run, check, check_last, compare};
 
@@ -229,11 +229,8 @@ fn root_a_stop_is_obeyed_between_files() {
         return;
     }
     let trees = Trees::new(DIR, "");
-    let asked = Cell::new(0);
-    let stop = || {
-        asked.set(asked.get() + 1);
-        asked.get() > 3
-    };
+    let asked = AtomicU32::new(0);
+    let stop = || asked.fetch_add(1, Ordering::Relaxed) > 3;
     let error = trees.changes("COPY dir /x", &stop).expect_err("because it was stopped");
     assert!(matches!(error, copy::Error::Stopped), "{error}");
 }

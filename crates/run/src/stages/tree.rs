@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rootfs::{FileKind, Metadata, RootDir, RootPath, copy_file_contents};
+use rootfs::{CopyRoute, FileKind, Metadata, RootDir, RootPath, copy_file_contents};
 
 use rootfs::Error;
 
@@ -12,7 +12,7 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 /// Copies everything in one root into another, empty one, the root directory's own attributes
 /// included.
 pub(crate) fn copy(from: &RootDir, to: &RootDir) -> Result<()> {
-    let mut copying = Copying { from, to, linked: BTreeMap::new() };
+    let mut copying = Copying { from, to, linked: BTreeMap::new(), route: CopyRoute::default() };
     copying.directory(&RootPath::root())
 }
 
@@ -39,6 +39,7 @@ struct Copying<'a> {
     to: &'a RootDir,
     /// Where files with several names were copied to, by device and inode.
     linked: BTreeMap<((u32, u32), u64), RootPath>,
+    route: CopyRoute,
 }
 
 impl Copying<'_> {
@@ -70,7 +71,7 @@ impl Copying<'_> {
             FileKind::File => {
                 let source = self.from.open_file(path)?;
                 let target = self.to.create_file(path, 0o600)?;
-                copy_file_contents(&source, &target)?;
+                copy_file_contents(&source, &metadata, &target, &self.route, &|| false)?;
             }
             FileKind::Symlink => self.to.symlink(path, &self.from.read_link(path)?)?,
             // It belongs to a process that is gone, and no layer can hold it.

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the files from outside")]
 
 mod blobs;
+mod deaths;
 mod images;
 mod outputs;
 
