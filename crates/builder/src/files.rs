@@ -153,6 +153,7 @@ impl<'a> Executor<'a> {
         let owner = self.owner(&root.dir, transfer.chown)?;
         let mode = transfer.chmod.map(ModeChange::parse).transpose()?;
         let stop = || self.stop.is_stopped();
+        let share = self.cores.share();
         let copied = copy::copy(&CopyRequest {
             instruction: transfer.instruction,
             items,
@@ -165,9 +166,10 @@ impl<'a> Executor<'a> {
             exclude: transfer.exclude,
             parents: transfer.parents,
             link: transfer.link,
-            threads: self.request.threads,
+            threads: share.threads,
             stop: &stop,
         })?;
+        drop(share);
         self.warn_all(copied.warnings);
         self.seal(&root.dir, &copied.changes, &root.protected)
     }

@@ -195,6 +195,7 @@ impl<'a> Executor<'a> {
         }
         let items = [Item::Exact { tree, path: source, unpack: false }];
         let stop = || self.stop.is_stopped();
+        let share = self.cores.share();
         let copied = copy::copy(&CopyRequest {
             instruction: Instruction::Copy,
             items: &items,
@@ -207,6 +208,7 @@ impl<'a> Executor<'a> {
             exclude: &[],
             parents: false,
             link: false,
+            threads: share.threads,
             stop: &stop,
         })?;
         self.warn_all(copied.warnings);

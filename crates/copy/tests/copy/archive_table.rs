@@ -17,7 +17,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn trees() -> Trees {
     let (context, root) = (ScratchRoot::in_memory(), ScratchRoot::in_memory());
-    Trees { context, root, protected: Protected::none() }
+    Trees { context, root, protected: Protected::none(), threads: 2 }
 }
 
 #[test]

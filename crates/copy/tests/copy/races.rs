@@ -24,6 +24,7 @@ fn copy(from: &RootDir, source: &str, to: &RootDir, dest: &str, origin: Origin) 
         exclude: &[],
         parents: false,
         link: false,
+        threads: 2,
         stop: &|| false,
     }));
 }
