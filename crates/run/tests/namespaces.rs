@@ -266,7 +266,7 @@ fn a_stop() {
         };
         let outcome = fixture.isolation.run(&fixture.root, &shell(script), &mut output, &stop);
         assert!(matches!(outcome, Err(Error::Stopped { .. })), "{outcome:?}");
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
         assert!(!support::is_running("876543"));
         heard
     };

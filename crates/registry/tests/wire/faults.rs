@@ -36,7 +36,7 @@ async fn registry_with(faults: Faults<'_>) -> FaultRegistry {
 
 /// Requests of one kind for one object are bounded, and so is the time.
 fn assert_bounded(registry: &FaultRegistry, began: Instant, faults: Faults<'_>) {
-    assert!(began.elapsed() < Duration::from_secs(10), "{faults:?} took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{faults:?} took {:?}", began.elapsed());
     let log = registry.log();
     assert!(log.len() < 60, "{faults:?}: {} requests", log.len());
     assert_eq!(registry.leaks(), 0, "credentials at the other host");

@@ -42,7 +42,7 @@ fn nothing_is_left(fixture: &Fixture) {
         let outcome = fixture.sh(&format!("{daemon} sleep 0.05; exit 2"));
         assert_eq!(outcome.exit, Exit::Code(2), "{daemon}: {outcome:?}");
         assert!(!is_running("step-daemon") && !is_running("654321"), "{daemon}");
-        assert!(start.elapsed() < Duration::from_secs(10), "{daemon}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{daemon}: {:?}", start.elapsed());
     }
     // What it wrote is not written on.
     let size = || fixture.sh("wc -c < /late").stdout;
@@ -76,7 +76,7 @@ fn the_limit_ends_a_step(fixture: &Fixture) {
         let outcome = fixture.run(&invocation).expect("because the step ran");
         assert_eq!(outcome.exit, Exit::TimedOut(limit), "{script}");
         assert_eq!(outcome.exit.status(), 124);
-        assert!(start.elapsed() < Duration::from_secs(10), "{script}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{script}: {:?}", start.elapsed());
         assert!(!is_running("543210"), "{script}");
     }
     let mut invocation = shell("exit 7");
@@ -113,7 +113,7 @@ pub fn streams(fixture: &Fixture) {
     fixture.check("exec <&- >&- 2>&-; exit 5", 5, "");
     let start = Instant::now();
     fixture.check("sleep 321098 & echo started", 0, "started\n");
-    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(start.elapsed() < Duration::from_secs(60));
     // Bytes are passed on as they are; how they are shown is for others.
     let mut heard = Vec::new();
     let stop = StopHandle::new().expect("because an eventfd can be had");
