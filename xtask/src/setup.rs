@@ -23,6 +23,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("xz", "xz-utils", "archives that ADD unpacks"),
     ("zstd", "zstd", "archives that ADD unpacks"),
     ("pigz", "pigz", "the compressor that the benches compare with"),
+    ("mkfs.ext4", "e2fsprogs", "a file system whose clock ticks slowly"),
     ("setcap", "libcap2-bin", "files with capabilities"),
 ];
 

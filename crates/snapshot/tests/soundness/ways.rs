@@ -265,7 +265,13 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// Puts the time back, where it moved: doing so moves the ctime, and a write that moved nothing must
+/// be seen without that.
 fn restore_time(path: &Path, before: &fs::Metadata) {
+    let now = fs::symlink_metadata(path).expect("because it is there");
+    if (now.mtime(), now.mtime_nsec()) == (before.mtime(), before.mtime_nsec()) {
+        return;
+    }
     let time = Timespec { tv_sec: before.mtime(), tv_nsec: before.mtime_nsec() };
     let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).expect("it is ours");
