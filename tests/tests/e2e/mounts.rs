@@ -272,7 +272,7 @@ fn two_builds(lab: &Arc<Lab>) -> Result<()> {
              RUN --mount=type=cache,target=/root/.cache \
              ls /root/.cache | wc -l > /seen; touch /root/.cache/f\n",
         )?;
-        let state = build.directory.join("../shared-caches");
+        let state = build.directory.with_file_name("state-of-two-builds");
         let command = into_archive(build);
         let finished =
             command.command().arg(format!("--kaniko-dir={}", state.display())).finish()?;
