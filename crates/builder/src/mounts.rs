@@ -3,6 +3,7 @@
 //! `run` puts things into the root and takes them out again; this module finds or makes them. A
 //! tree that the step cannot change is shown as it is, any other as a copy that is thrown away.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,8 @@ pub(crate) struct StepMounts {
     /// What must not be seen in the step's output.
     pub secrets: Vec<Secret>,
     _agents: Vec<Agent>,
-    _leases: Vec<Lease>,
+    /// Caches by their ids.
+    leases: BTreeMap<String, Lease>,
     copies: Vec<Copy>,
 }
 
@@ -95,7 +97,8 @@ impl<'a> Executor<'a> {
         run: &RunOp,
         origins: &Origins,
     ) -> Result<StepMounts, StepError> {
-        let mut made = StepMounts::default();
+        let mut made =
+            StepMounts { leases: self.leases(root, run, origins)?, ..Default::default() };
         let mut agents = 0;
         for (spec, origin) in run.mounts.iter().zip(&origins.trees) {
             match spec {
@@ -104,9 +107,8 @@ impl<'a> Executor<'a> {
                     let source = find(&tree, source)?;
                     self.bind(root, &tree, &source, (target, *read_only), &mut made)?;
                 }
-                MountSpec::Cache { .. } => {
-                    let tree = self.tree(origin)?;
-                    self.cache(root, &tree, spec, &mut made)?;
+                MountSpec::Cache { id, target, read_only, .. } => {
+                    self.cache(root, id, (target, *read_only), &mut made)?;
                 }
                 MountSpec::Tmpfs { target, size } => {
                     made.push(target, MountKind::Tmpfs { size: *size })?;
@@ -224,18 +226,35 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
-    fn cache(
+    /// Takes the caches of a step, each once, and in one order for all steps: two that wait for
+    /// each other's would never go on.
+    fn leases(
+        &self,
+        root: &ActiveRoot,
+        run: &RunOp,
+        origins: &Origins,
+    ) -> Result<BTreeMap<String, Lease>, StepError> {
+        let mut wanted = BTreeMap::new();
+        for (spec, origin) in run.mounts.iter().zip(&origins.trees) {
+            if let MountSpec::Cache { id, .. } = spec {
+                wanted.entry(id).or_insert((spec, origin));
+            }
+        }
+        let mut leases = BTreeMap::new();
+        for (id, (spec, origin)) in wanted {
+            leases.insert(id.clone(), self.lease(root, &self.tree(origin)?, spec)?);
+        }
+        Ok(leases)
+    }
+
+    fn lease(
         &self,
         root: &ActiveRoot,
         tree: &Tree<'_>,
         spec: &MountSpec,
-        made: &mut StepMounts,
-    ) -> Result<(), StepError> {
-        let MountSpec::Cache {
-            id, from, source, target, sharing, read_only, mode, uid, gid, ..
-        } = spec
-        else {
-            return Ok(());
+    ) -> Result<Lease, StepError> {
+        let MountSpec::Cache { id, from, source, sharing, mode, uid, gid, .. } = spec else {
+            return Err(StepError::NotImplemented("this mount"));
         };
         let fill = |place: &NewCache<'_>| -> Result<(), StepError> {
             if *from == MountSource::Scratch {
@@ -245,18 +264,25 @@ impl<'a> Executor<'a> {
             }
             self.copy_tree(tree, &find(tree, source)?, place.dir, place.name)
         };
-        let alone = root.moves_mounts();
-        let lease = self.caches.lease(id, *sharing, alone, self.stop, &fill)?;
-        let path = match *read_only && root.moves_mounts() {
-            true => {
-                let dir = RootDir::open(&lease.path)?;
-                let tree = Tree { root: &dir, ignore: None, origin: Origin::Image, ..*tree };
-                self.copy_for_step(root, &tree, &RootPath::root(), made)?
-            }
-            false => lease.path.clone(),
-        };
-        made._leases.push(lease);
-        made.push(target, MountKind::Host { path, read_only: *read_only })
+        self.caches.lease(id, *sharing, root.moves_mounts(), self.stop, &fill)
+    }
+
+    fn cache(
+        &self,
+        root: &ActiveRoot,
+        id: &str,
+        (target, read_only): (&str, bool),
+        made: &mut StepMounts,
+    ) -> Result<(), StepError> {
+        let lease = made.leases.get(id).ok_or(StepError::NotImplemented("this mount"))?;
+        let mut path = lease.path.clone();
+        if read_only && root.moves_mounts() {
+            let dir = RootDir::open(&path)?;
+            let protected = &Protected::none();
+            let tree = Tree { root: &dir, ignore: None, protected, origin: Origin::Image };
+            path = self.copy_for_step(root, &tree, &RootPath::root(), made)?;
+        }
+        made.push(target, MountKind::Host { path, read_only })
     }
 
     fn secret(&self, spec: &MountSpec, made: &mut StepMounts) -> Result<(), StepError> {

@@ -73,6 +73,18 @@ const SAME: &[Same] = &[
                      FROM scratch\nCOPY --from=a / /\nCOPY --from=b / /\nCOPY --from=c / /\n",
     },
     Same {
+        name: "stages_that_wait_for_the_same_caches",
+        dockerfile: "FROM base AS a\n\
+                     RUN --mount=type=cache,id=x,target=/x,sharing=locked \
+                     --mount=type=cache,id=y,target=/y,sharing=locked \
+                     --mount=type=cache,id=x,target=/again,sharing=locked \
+                     touch /x/seen && ls /again > /a\n\
+                     FROM base AS b\n\
+                     RUN --mount=type=cache,id=y,target=/y,sharing=locked \
+                     --mount=type=cache,id=x,target=/x,sharing=locked touch /y/seen && ls /y > /b\n\
+                     FROM scratch\nCOPY --from=a /a /\nCOPY --from=b /b /\n",
+    },
+    Same {
         name: "sources_from_elsewhere_in_several_stages",
         dockerfile: "FROM scratch AS a\nADD archive.txt file.txt /a/\n\
                      FROM scratch AS b\nCOPY <<EOF /b/\nb\nEOF\n\
