@@ -16,6 +16,7 @@ mod language;
 mod mounts;
 mod outputs;
 mod parallel;
+mod processes;
 mod remote;
 mod signals;
 
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     tests.extend(mounts::tests());
     tests.extend(errors::tests());
     tests.extend(hostile::tests());
+    tests.extend(processes::tests());
     tests.extend(signals::tests());
     tests.extend(parallel::tests());
     tests.extend(environments::tests());
