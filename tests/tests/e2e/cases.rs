@@ -139,7 +139,8 @@ fn judge(found: &[String], expected: &[Difference]) -> Result<()> {
     )
 }
 
-fn copy_context(from: &Path, to: &Path) -> Result<()> {
+/// Copies the context of a case, as a clone with any umask has it.
+pub(crate) fn copy_context(from: &Path, to: &Path) -> Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         if entry.file_name() == "case.json" {

@@ -18,6 +18,7 @@ mod outputs;
 mod parallel;
 mod processes;
 mod remote;
+mod reproducible;
 mod signals;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     let mut tests = Vec::new();
     tests.extend(outputs::tests());
     tests.extend(remote::tests());
+    tests.extend(reproducible::tests());
     tests.extend(language::tests());
     tests.extend(behaviour::tests());
     tests.extend(mounts::tests());
