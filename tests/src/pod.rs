@@ -4,13 +4,14 @@
 //! place happens in here and nowhere else.
 
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
-use crate::shell::{Finished, tool};
+use crate::shell::{Finished, tool, wait};
 
 /// What a pod allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,20 @@ pub struct Pod {
     directory: PathBuf,
     name: String,
     seccomp: Seccomp,
+    no_new_privileges: bool,
+    user_namespace: bool,
     mounts: Vec<Value>,
+}
+
+/// The ids of a pod with a user namespace of its own, on the machine.
+const FIRST_ID: u32 = 800_000_000;
+const IDS: u32 = 65_536;
+
+/// A pod that was started.
+#[derive(Debug)]
+pub struct Running<'a> {
+    pod: &'a Pod,
+    child: Child,
 }
 
 impl Pod {
@@ -69,7 +83,28 @@ impl Pod {
         std::fs::write(directory.join("hostname"), "pod\n")?;
         std::fs::write(directory.join("termination-log"), "")?;
         let name = format!("kaniko-e2e-{}-{name}", std::process::id());
-        Ok(Self { directory, name, seccomp, mounts: Vec::new() })
+        Ok(Self {
+            directory,
+            name,
+            seccomp,
+            no_new_privileges: false,
+            user_namespace: false,
+            mounts: Vec::new(),
+        })
+    }
+
+    /// With `allowPrivilegeEscalation: false`: no program gains rights by its mode.
+    #[must_use]
+    pub fn no_new_privileges(mut self) -> Self {
+        self.no_new_privileges = true;
+        self
+    }
+
+    /// With `hostUsers: false`: root and 65,535 more users of its own, who are nobody outside.
+    #[must_use]
+    pub fn user_namespace(mut self) -> Self {
+        self.user_namespace = true;
+        self
     }
 
     /// Mounts a directory of the machine into the pod.
@@ -99,29 +134,36 @@ impl Pod {
     /// # Errors
     /// Where runc fails, or the command does not end in time.
     pub fn run(&self, words: &[String]) -> Result<Finished> {
+        self.start(words)?.finish(Duration::from_secs(180))
+    }
+
+    /// Starts the pod with a command.
+    ///
+    /// # Errors
+    /// Where its root cannot be mounted, or runc is not there.
+    pub fn start(&self, words: &[String]) -> Result<Running<'_>> {
+        if self.user_namespace {
+            // As container runtimes do where mounts cannot map ids.
+            let owner = format!("{FIRST_ID}:{FIRST_ID}");
+            let own = ["lower", "upper", "work"].map(|name| self.directory.join(name));
+            tool("chown").args(["-h", "-R", &owner]).args(own).read()?;
+        }
         let rootfs = self.directory.join("rootfs");
+        let config = self.config(words, &rootfs)?;
+        std::fs::write(self.directory.join("config.json"), config.to_string())?;
         let layers = format!(
             "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work",
             self.directory.display()
         );
         tool("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&rootfs).read()?;
-        let result = self.run_mounted(words, &rootfs);
-        let _ = tool("runc").args(["delete", "--force", &self.name]).finish();
-        let unmounted = tool("umount").arg(&rootfs).read();
-        let finished = result?;
-        unmounted.context("the pod's root is still in use: a process was left behind")?;
-        Ok(finished)
-    }
-
-    fn run_mounted(&self, words: &[String], rootfs: &Path) -> Result<Finished> {
-        let config = self.config(words, rootfs)?;
-        std::fs::write(self.directory.join("config.json"), config.to_string())?;
-        tool("runc")
-            .args(["run", "--bundle"])
-            .arg(&self.directory)
-            .arg(&self.name)
-            .deadline(Duration::from_secs(180))
-            .finish()
+        let runc = tool("runc").args(["run", "--bundle"]).arg(&self.directory).arg(&self.name);
+        match runc.spawn() {
+            Ok(child) => Ok(Running { pod: self, child }),
+            Err(error) => {
+                tool("umount").arg(&rootfs).read()?;
+                Err(error)
+            }
+        }
     }
 
     fn config(&self, words: &[String], rootfs: &Path) -> Result<Value> {
@@ -140,6 +182,7 @@ impl Pod {
                 "capabilities": {
                     "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
                 },
+                "noNewPrivileges": self.no_new_privileges,
                 "oomScoreAdj": 0,
             },
             "mounts": self.all_mounts(),
@@ -159,6 +202,14 @@ impl Pod {
                 ],
             },
         });
+        if self.user_namespace {
+            let map = json!([{ "containerID": 0, "hostID": FIRST_ID, "size": IDS }]);
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+            if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+                namespaces.push(json!({ "type": "user" }));
+            }
+        }
         if self.seccomp == Seccomp::Default {
             config["linux"]["seccomp"] = serde_json::from_str(PROFILE)?;
         }
@@ -183,7 +234,14 @@ impl Pod {
             ),
             mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
             mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-            mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+            match self.user_namespace {
+                // Its network is the machine's, of which it may not mount a view of its own.
+                true => json!({
+                    "destination": "/sys", "type": "bind", "source": "/sys",
+                    "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
+                }),
+                false => mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+            },
             bind("hosts", "/etc/hosts"),
             bind("resolv.conf", "/etc/resolv.conf"),
             bind("hostname", "/etc/hostname"),
@@ -191,6 +249,29 @@ impl Pod {
         ];
         mounts.extend(self.mounts.iter().cloned());
         mounts
+    }
+}
+
+impl Running<'_> {
+    /// Sends the pod's first process a signal, as a kubelet does.
+    ///
+    /// # Errors
+    /// Where there is no such process.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        tool("runc").args(["kill", &self.pod.name, name]).read().map(|_| ())
+    }
+
+    /// Waits for the end of the pod, and removes what the machine had to lend it.
+    ///
+    /// # Errors
+    /// Where it does not end in time, or something of it is left.
+    pub fn finish(self, deadline: Duration) -> Result<Finished> {
+        let result = wait(self.child, deadline);
+        let _ = tool("runc").args(["delete", "--force", &self.pod.name]).finish();
+        let unmounted = tool("umount").arg(self.pod.directory.join("rootfs")).read();
+        let finished = result?;
+        unmounted.context("the pod's root is still in use: a process was left behind")?;
+        Ok(finished)
     }
 }
 
