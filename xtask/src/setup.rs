@@ -1,5 +1,8 @@
-//! Installs what the other commands need: one table, Debian packages through apt-get.
+//! Makes the machine fit for the other commands: one table of Debian packages, installed through
+//! apt-get, and `/dev/null` for everybody.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -46,6 +49,21 @@ pub(crate) fn missing() -> Vec<Missing> {
     programs.chain(files).map(|(_, package, purpose)| Missing { package, purpose }).collect()
 }
 
+/// Ordinary users, apt-get's own among them, write to `/dev/null`. It takes no more than an archive
+/// unpacked over a machine's `/`, or a `cp -p` onto it, to forbid them that.
+fn open_null() -> Result<()> {
+    let null = "/dev/null";
+    let mode = fs::metadata(null)?.permissions().mode() & 0o7777;
+    if mode == 0o666 {
+        return Ok(());
+    }
+    if !is_root() {
+        bail!("{null} has the mode {mode:04o}; a person may run: chmod 666 {null}");
+    }
+    println!("setup: {null} had the mode {mode:04o}, which is 0666 now");
+    Ok(fs::set_permissions(null, Permissions::from_mode(0o666))?)
+}
+
 /// Whether packages can be installed here.
 pub(crate) fn can_install() -> bool {
     is_root() && find_program("apt-get").is_some()
@@ -53,6 +71,7 @@ pub(crate) fn can_install() -> bool {
 
 /// Installs what is missing, and says what.
 pub(crate) fn run() -> Result<()> {
+    open_null()?;
     let missing = missing();
     if missing.is_empty() {
         println!("setup: everything is installed");
