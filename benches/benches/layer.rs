@@ -1,5 +1,8 @@
 //! Writing and applying a layer, as ratios: to the compressor alone, to `tar | pigz`, to `tar -x`.
 //!
+//! The files are copies of the machine's own programs, libraries and documents, which is what images
+//! consist of: how much faster, and how small, a compressor is depends on what it is given.
+//!
 //! `cargo bench -p kaniko-benches --bench layer -- [MiB]`. The goals are for a tree of 2 GiB, which
 //! is what it takes by default, and a quiet machine.
 #![allow(clippy::disallowed_methods, reason = "a bench works on files, and starts tar and pigz")]
@@ -7,11 +10,10 @@
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kaniko_benches::content::Content;
 use kaniko_benches::timing::{medians, timed};
 use kaniko_benches::{Figure, Goal, Measure, memory, remark, size_argument, threads};
 use layer::{ApplyOptions, Compression, Owners, WriteOptions, WrittenLayer};
@@ -20,6 +22,7 @@ use testkit::ScratchRoot;
 
 const BLOCK: usize = 1 << 20;
 const ROUNDS: usize = 3;
+const SOURCES: [&str; 3] = ["/usr/bin", "/usr/lib", "/usr/share"];
 
 /// What is written and applied.
 struct Subject {
@@ -104,25 +107,48 @@ fn against_tar(subject: &Subject, plain: &Path) {
     report(subject, "apply, uncompressed", ours, Some(("tar -x", alone, 1.0)));
 }
 
-/// Files of many sizes with content between text and noise.
+/// Files of this machine, as many as it takes: a third each of what lies in [`SOURCES`].
 fn make_tree(root: &Path, size: usize) -> ChangeSet {
-    let mut content = Content::new(0);
-    let (mut made, mut number) = (0, 0);
     let mut changes = ChangeSet::new();
-    while made < size {
-        let directory = format!("d{}", number / 100);
-        if number % 100 == 0 {
-            std::fs::create_dir(root.join(&directory)).expect("because there is room");
-            changes.upsert(&RootPath::new(&directory).expect("because it is short"));
+    for (number, source) in SOURCES.iter().enumerate() {
+        let mut files = Vec::new();
+        list(Path::new(source), &mut files);
+        files.sort();
+        assert!(!files.is_empty(), "{source} has no files");
+        let share = size / SOURCES.len();
+        let mut made = 0;
+        for (index, file) in files.iter().cycle().enumerate() {
+            let directory = format!("d{number}-{}", index / 100);
+            if index % 100 == 0 {
+                std::fs::create_dir(root.join(&directory)).expect("because there is room");
+                changes.upsert(&RootPath::new(&directory).expect("because it is short"));
+            }
+            let name = format!("{directory}/f{index}");
+            let from = File::open(file).expect("because it was just listed");
+            let to = File::create(root.join(&name)).expect("because there is room");
+            let rest = (share - made) as u64;
+            let copied = std::io::copy(&mut from.take(rest), &mut BufWriter::new(to));
+            changes.upsert(&RootPath::new(&name).expect("because it is short"));
+            made += copied.expect("because there is room") as usize;
+            if made >= share {
+                break;
+            }
         }
-        let length = (1 << (8 + content.number() % 14)).min(size - made);
-        let name = format!("{directory}/f{number}");
-        std::fs::write(root.join(&name), content.text(length)).expect("because there is room");
-        changes.upsert(&RootPath::new(&name).expect("because it is short"));
-        made += length;
-        number += 1;
     }
     changes
+}
+
+/// Regular files that have something in them.
+fn list(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("because the machine has it") {
+        let entry = entry.expect("because it can be listed");
+        let kind = entry.metadata().expect("because it was just listed");
+        if kind.is_dir() {
+            list(&entry.path(), files);
+        } else if kind.is_file() && kind.len() > 0 {
+            files.push(entry.path());
+        }
+    }
 }
 
 fn write(subject: &Subject, how: Compression, sink: impl Write) -> WrittenLayer {

@@ -1,34 +1,40 @@
 //! Archives that want out of their root, as layers and as contexts. The table is
 //! `testkit::hostile`; the tests of `copy` try it through `COPY --from` and `ADD`.
 
-use layer::{Owners, UnpackOptions};
+use layer::{ApplyOptions, Owners, UnpackOptions};
+use rootfs::{Engine, RootDir};
 use testkit::ScratchRoot;
 use testkit::hostile::{Way, check};
 
-use super::{apply_as_anyone, chain, open, rooted};
+use super::{apply_as_anyone, chain, rooted};
+
+/// Each archive with each way of resolving paths, into a root of its own.
+fn check_all(way: Way, place: impl Fn(&RootDir, &[u8]) -> Result<(), layer::Error>) {
+    for engine in [Engine::Kernel, Engine::Walking] {
+        check(way, |archives| {
+            let scratch = ScratchRoot::in_memory();
+            let root = RootDir::open_with(scratch.path(), engine).expect("it was just made");
+            archives
+                .iter()
+                .try_for_each(|archive| place(&root, archive))
+                .map_err(|error| format!("{engine:?}: {}", chain(&error)))
+        });
+    }
+}
 
 #[test]
 fn as_layers() {
-    check(Way::Layers, |archives| {
-        let root = ScratchRoot::in_memory();
-        for archive in archives {
-            apply_as_anyone(root.path(), archive).map_err(|error| chain(&error))?;
-        }
-        Ok(())
+    let options = ApplyOptions { owners: Owners::One(0, 0), ..ApplyOptions::default() };
+    check_all(Way::Layers, |root, archive| {
+        layer::apply(root, archive, &options, &|| false).map(drop)
     });
 }
 
 #[test]
 fn as_contexts() {
-    check(Way::Context, |archives| {
-        let root = ScratchRoot::in_memory();
-        let options = UnpackOptions { owners: Owners::One(0, 0), ..UnpackOptions::default() };
-        for archive in archives {
-            let (root, top) = (open(root.path()), rooted("/"));
-            layer::unpack(&root, &top, &archive[..], &options, &|| false)
-                .map_err(|error| chain(&error))?;
-        }
-        Ok(())
+    let options = UnpackOptions { owners: Owners::One(0, 0), ..UnpackOptions::default() };
+    check_all(Way::Context, |root, archive| {
+        layer::unpack(root, &rooted("/"), archive, &options, &|| false).map(drop)
     });
 }
 
