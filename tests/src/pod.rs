@@ -52,6 +52,7 @@ pub struct Pod {
     no_new_privileges: bool,
     user_namespace: bool,
     mounts: Vec<Value>,
+    variables: Vec<String>,
 }
 
 /// The ids of a pod with a user namespace of its own, on the machine.
@@ -90,6 +91,7 @@ impl Pod {
             no_new_privileges: false,
             user_namespace: false,
             mounts: Vec::new(),
+            variables: Vec::new(),
         })
     }
 
@@ -115,6 +117,22 @@ impl Pod {
             "destination": to, "type": "bind", "source": from, "options": options,
         }));
         self
+    }
+
+    /// A variable of the pod's environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push(format!("{name}={value}"));
+        self
+    }
+
+    /// Puts a file into the image that the pod starts from.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn add_file(&self, path: &str, text: &str) -> Result<()> {
+        let path = self.directory.join("lower").join(path);
+        Ok(std::fs::write(path, text)?)
     }
 
     /// The file at `/dev/termination-log` of the pod.
@@ -174,10 +192,7 @@ impl Pod {
             "process": {
                 "user": { "uid": 0, "gid": 0 },
                 "args": words,
-                "env": [
-                    "PATH=/usr/local/bin:/kaniko", "HOME=/root", "USER=root", "HOSTNAME=pod",
-                    "container=oci", "PLANTED_SECRET=do-not-show",
-                ],
+                "env": self.environment(),
                 "cwd": "/workspace",
                 "capabilities": {
                     "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
@@ -214,6 +229,18 @@ impl Pod {
             config["linux"]["seccomp"] = serde_json::from_str(PROFILE)?;
         }
         Ok(config)
+    }
+
+    fn environment(&self) -> Vec<&str> {
+        let usual = [
+            "PATH=/usr/local/bin:/kaniko",
+            "HOME=/root",
+            "USER=root",
+            "HOSTNAME=pod",
+            "container=oci",
+            "PLANTED_SECRET=do-not-show",
+        ];
+        usual.into_iter().chain(self.variables.iter().map(String::as_str)).collect()
     }
 
     fn all_mounts(&self) -> Vec<Value> {

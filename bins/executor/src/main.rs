@@ -13,7 +13,9 @@ use std::sync::Arc;
 use cli::{Environment, ExecutorFlags, Parsed, console};
 
 fn main() -> ExitCode {
-    let environment = Environment::read();
+    // Before anything else can look; where it fails, entering the rung fails with the reason.
+    let _ = sys::hide_memory();
+    let environment = Environment::take();
     match cli::executor_flags(std::env::args_os().skip(1), &environment) {
         Err(error) => {
             console::print_error(&cli::report::usage_error(&error));
@@ -42,5 +44,6 @@ fn run(flags: &ExecutorFlags, environment: &Environment) -> ExitCode {
     }
     let options = request::enter_options(flags, environment, &request);
     let shown = request.clone();
-    report::built(session::build(request, &options, observer), &shown)
+    let forgotten = environment.is_forgotten();
+    report::built(session::build(request, &options, forgotten, observer), &shown)
 }

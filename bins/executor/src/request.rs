@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use builder::{
@@ -9,7 +10,7 @@ use builder::{
     Lint, Outputs, Platform, Proxies, Reference, RootPath, RootSources, Secret, Settings,
     Timestamp,
 };
-use cli::{Environment, ExecutorFlags, RegistryFlags, SecretSource};
+use cli::{Environment, ExecutorFlags, RegistryFlags, SecretSource, SshFlag};
 use registry::ClientOptions;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -41,11 +42,7 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
         allow: flags.allow.iter().map(entitlement).collect(),
         command_timeout: flags.command_timeout,
         secrets: secrets(flags, environment, &here)?,
-        ssh: flags
-            .agents
-            .iter()
-            .map(|agent| (agent.id.clone(), absolute(&agent.socket, &here)))
-            .collect(),
+        ssh: agents(flags, &here)?,
         lint: match flags.lint {
             cli::Lint::Off => Lint::Off,
             cli::Lint::Warn => Lint::Warn,
@@ -169,6 +166,28 @@ fn secrets(
         secrets.insert(id.clone(), Secret::new(content));
     }
     Ok(secrets)
+}
+
+/// The sockets of agents. Keys are never read, so that none can get into a step.
+fn agents(flags: &ExecutorFlags, here: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut agents = BTreeMap::new();
+    for SshFlag { id, socket } in &flags.agents {
+        let path = absolute(socket, here);
+        let shown = path.display();
+        match path.metadata() {
+            Ok(found) if found.file_type().is_socket() => {}
+            Ok(_) => {
+                let advice = "key files are not read: add the key to an agent (ssh-add), and name \
+                              its socket";
+                return Err(format!("ssh agent {id}: `{shown}` is no socket; {advice}").into());
+            }
+            Err(error) => {
+                return Err(format!("ssh agent {id}: cannot find `{shown}`: {error}").into());
+            }
+        }
+        agents.insert(id.clone(), path);
+    }
+    Ok(agents)
 }
 
 /// BuildKit's limit.

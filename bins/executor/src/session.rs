@@ -19,6 +19,7 @@ pub(crate) enum Failure {
 pub(crate) fn build(
     request: BuildRequest,
     options: &EnterOptions,
+    environment_forgotten: bool,
     observer: Arc<dyn Observer>,
 ) -> Result<BuildOutcome, Failure> {
     let ready = || -> Result<_, Box<dyn std::error::Error>> {
@@ -26,6 +27,7 @@ pub(crate) fn build(
         sys::signals::block_stopping()?;
         let isolation = builder::enter(options)?;
         tracing::info!("isolation {}: {}", isolation.rung(), isolation.reason());
+        tracing::info!("{}", isolation.defences(environment_forgotten));
         let stop = StopHandle::new()?;
         sys::signals::watch(&stop)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -13,7 +13,7 @@ use cli::{Environment, Parsed, WarmerFlags, console};
 use crate::fetch::Outcome;
 
 fn main() -> ExitCode {
-    let environment = Environment::read();
+    let environment = Environment::take();
     match cli::warmer_flags(std::env::args_os().skip(1), &environment) {
         Err(error) => {
             console::print_error(&cli::report::usage_error(&error));

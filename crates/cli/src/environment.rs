@@ -7,10 +7,15 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+/// What stays in the program's environment: where programs are found, and how panics are told.
+const LEFT: [&str; 3] = ["PATH", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
+
 /// The variables of the program.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
+    /// They are nowhere else.
+    forgotten: bool,
 }
 
 impl Environment {
@@ -18,14 +23,31 @@ impl Environment {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads it")]
     pub fn read() -> Self {
-        Self { variables: std::env::vars_os().collect() }
+        Self { variables: std::env::vars_os().collect(), forgotten: false }
+    }
+
+    /// Reads the program's own environment and takes it away: from here on it is in this value
+    /// alone, neither in `/proc/PID/environ` nor in what a child inherits.
+    ///
+    /// Call it first in `main`, before there is a second thread.
+    #[must_use]
+    pub fn take() -> Self {
+        let environment = Self::read();
+        let forgotten = sys::forget_environment(&LEFT).is_ok();
+        Self { forgotten, ..environment }
+    }
+
+    /// Whether nobody else can find the variables in this program's environment any more.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.forgotten
     }
 
     /// An environment with these variables only.
     #[must_use]
     pub fn from_pairs(pairs: &[(&str, &str)]) -> Self {
         let variables = pairs.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables }
+        Self { variables, forgotten: false }
     }
 
     /// The value of a variable; an empty one counts as unset.

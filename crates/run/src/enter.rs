@@ -11,7 +11,7 @@ use crate::devices::Catalogue;
 use crate::stages::{ActiveRoot, StageRoots};
 use crate::step::NetworkFiles;
 use crate::{
-    Error, Exit, Invocation, MountKind, Result, Stream, container, host, namespaces, step,
+    Error, Exit, Invocation, MountKind, Result, Stream, container, defences, host, namespaces, step,
 };
 
 /// What the user asked for.
@@ -240,6 +240,13 @@ impl Isolation {
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// One line for the log: what keeps a step from what is the builder's, and what it reaches all
+    /// the same. Whether the variables were dropped is known to whoever read them.
+    #[must_use]
+    pub fn defences(&self, environment_forgotten: bool) -> String {
+        defences::describe(self.rung, self.own_pids, environment_forgotten)
     }
 
     /// Which owners files can have here.

@@ -12,6 +12,7 @@
 
 mod confinement;
 mod container;
+mod defences;
 mod devices;
 mod enter;
 mod error;

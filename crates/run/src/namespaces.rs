@@ -144,7 +144,7 @@ fn rehearse(scratch: &Path, own_pids: bool) -> Result<(), String> {
         let invocation = invocation();
         let prepared = step::Private::prepare(&request, scratch, &root, &invocation, &confined)?;
         let preparation =
-            step::preparation(&request, &invocation, confined.rights(step::filter()))?;
+            step::preparation(&request, &invocation, confined.rights(step::filter(own_pids)))?;
         let null = step::null_device()?;
         let stdio = [&null, &null, &null].map(std::os::fd::AsFd::as_fd);
         let spec = prepared.spec(preparation, None);

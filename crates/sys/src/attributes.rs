@@ -9,13 +9,18 @@ pub fn hide_memory() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
+/// Whether [`hide_memory`] holds. The kernel may undo it when the program changes who it is.
+#[must_use]
+pub fn memory_is_hidden() -> bool {
+    rustix::process::dumpable_behavior() == Ok(DumpableBehavior::NotDumpable)
+}
+
 /// Runs `work` with the memory as readable as that of any program, and hides it again if it was.
 ///
 /// While it is hidden, the files in `/proc/PID` belong to root, and an ordinary user cannot write
 /// the id map of a namespace of its own.
 pub(crate) fn with_visible_memory<T>(work: impl FnOnce() -> T) -> T {
-    let before = rustix::process::dumpable_behavior();
-    let hidden = before == Ok(DumpableBehavior::NotDumpable);
+    let hidden = memory_is_hidden();
     if hidden {
         // If it fails, so will the work, and that is told.
         let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);

@@ -12,6 +12,7 @@ mod cases;
 mod environments;
 mod errors;
 mod hostile;
+mod intruder;
 mod language;
 mod mounts;
 mod outputs;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     tests.extend(mounts::tests());
     tests.extend(errors::tests());
     tests.extend(hostile::tests());
+    tests.extend(intruder::tests());
     tests.extend(processes::tests());
     tests.extend(signals::tests());
     tests.extend(parallel::tests());

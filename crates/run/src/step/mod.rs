@@ -70,7 +70,8 @@ pub(crate) fn run(
     let (mut spec, room) = match &root.place {
         Place::Private { directory } => {
             let private = Private::prepare(request, directory, &root.dir, invocation, &confined)?;
-            let preparation = preparation(request, invocation, confined.rights(filter()))?;
+            let rights = confined.rights(filter(request.own_pids));
+            let preparation = preparation(request, invocation, rights)?;
             (private.spec(preparation, Some(program)), Room::Private(private))
         }
         Place::InPlace { aside } => {
@@ -84,7 +85,7 @@ pub(crate) fn run(
             moved::place(&mut placeholders, &root.dir, &root.protected, aside, mounts)?;
             // The pod's own filter holds the step already; without CAP_SYS_ADMIN a second one
             // would cost it sudo and file capabilities.
-            let rights = confined.rights(filter().optional());
+            let rights = confined.rights(filter(false).optional());
             let nodes = nodes::make(&root.dir, &confined.nodes)?;
             let spec = Spec {
                 namespaces: UnshareFlags::empty(),
@@ -152,14 +153,19 @@ pub(crate) fn preparation(
     }
     actions.push(Action::SetGroup(identity.gid));
     actions.push(Action::SetUser(identity.uid));
-    // A change of identity clears it, so it comes last.
-    actions.push(Action::DieWithParent);
+    // A change of identity clears these two, so they come last. Up to exec the process still has
+    // the builder's memory.
+    actions.extend([Action::HideMemory, Action::DieWithParent]);
     Ok(actions)
 }
 
-/// The system call filter of a step.
-pub(crate) fn filter() -> Action {
-    Action::LoadFilter(Filter::docker_default(DOCKER_DEFAULT))
+/// The system call filter of a step. Without a pid namespace it keeps a `kill -1` from ending the
+/// builder as well.
+pub(crate) fn filter(own_pids: bool) -> Action {
+    Action::LoadFilter(match own_pids {
+        true => Filter::docker_default(DOCKER_DEFAULT),
+        false => Filter::docker_default_sparing(DOCKER_DEFAULT, rustix::process::getpid()),
+    })
 }
 
 fn check_directory(root: &RootDir, cwd: &RootPath) -> Result<()> {

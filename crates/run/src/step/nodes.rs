@@ -1,14 +1,18 @@
 //! Device nodes in the `/dev` of a step.
 //!
-//! On private roots they are made in a file system of the step's own. In place `/dev` is the
-//! pod's: what is there already is used, and what is made goes after the step.
+//! On private roots they are made in a file system that the step never sees and shown one by one:
+//! its own `/dev` opens no device, or as root of the machine it could make itself a disk. In place
+//! `/dev` is the pod's: what is there already is used, and what is made goes after the step.
+
+use std::ffi::CString;
 
 use rootfs::{FileKind, RootDir, RootPath};
 use rustix::io::Errno;
+use rustix::mount::MountFlags;
 use sys::child::Action;
 
 use super::c_string;
-use super::private::relative;
+use super::private::{mount, relative};
 use crate::devices::Node;
 use crate::{Error, Result};
 
@@ -17,6 +21,52 @@ const TAKEN: [&str; 12] = [
     "null", "zero", "full", "random", "urandom", "tty", "ptmx", "core", "pts", "shm", "mqueue",
     "pipes",
 ];
+
+/// The directory beside the root that devices are shown from.
+pub(super) const HIDDEN: &str = "nodes";
+
+/// The devices of a container: name, major and minor number.
+const USUAL: [(&str, (u32, u32)); 6] = [
+    ("null", (1, 3)),
+    ("zero", (1, 5)),
+    ("full", (1, 7)),
+    ("random", (1, 8)),
+    ("urandom", (1, 9)),
+    ("tty", (5, 0)),
+];
+
+/// What makes the place for nodes, and shows those that every step has.
+pub(super) fn show_usual(actions: &mut Vec<Action>, dev: &RootPath) -> Result<()> {
+    let hidden = c_string("path", format!("../{HIDDEN}").as_bytes())?;
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    actions.push(mount(c"tmpfs", hidden, flags, c"mode=0700,size=1m"));
+    for (name, number) in USUAL {
+        let path = c_string("path", format!("../{HIDDEN}/{name}").as_bytes())?;
+        let make = vec![Action::MakeDevice(path.clone(), 0o666, number)];
+        let host = c_string("path", format!("/dev/{name}").as_bytes())?;
+        reveal(actions, relative(&dev.join(name)?)?, (make, path), Some(host));
+    }
+    Ok(())
+}
+
+/// Shows what the actions make at a path, or else the machine's own device.
+fn reveal(
+    actions: &mut Vec<Action>,
+    target: CString,
+    (mut make, made): (Vec<Action>, CString),
+    host: Option<CString>,
+) {
+    make.push(Action::Bind { source: made, target: target.clone() });
+    let mut ways = vec![make];
+    if let Some(source) = host {
+        // Nobody makes devices in a user namespace, so the machine's are shown. Read-only, they can
+        // be written to all the same, but not be given another mode or owner.
+        let bind = Action::Bind { source, target: target.clone() };
+        let flags = MountFlags::RDONLY;
+        ways.push(vec![bind, Action::Restrict { target: target.clone(), flags }]);
+    }
+    actions.extend([Action::MakeFile(target, 0o666), Action::Any(ways)]);
+}
 
 /// What shows a node in the directory that is `/dev` to the step.
 pub(super) fn show(actions: &mut Vec<Action>, dev: &RootPath, node: &Node) -> Result<()> {
@@ -30,20 +80,16 @@ pub(super) fn show(actions: &mut Vec<Action>, dev: &RootPath, node: &Node) -> Re
         path = path.join(name)?;
         actions.push(Action::MakeDirectory(relative(&path)?, 0o755));
     }
-    let path = relative(&dev.join(names.join(&b'/'))?)?;
+    // A list of devices may name one twice; the place of each is its own.
+    let path = c_string("path", format!("../{HIDDEN}/asked-{}", actions.len()).as_bytes())?;
     let (uid, gid) = node.owner;
     let make = match node.block {
         true => Action::MakeBlockDevice(path.clone(), node.mode, node.number),
         false => Action::MakeDevice(path.clone(), node.mode, node.number),
     };
-    let mut ways = vec![vec![make, Action::SetOwner(path.clone(), uid, gid)]];
-    if let Some(host) = &node.host {
-        // Nobody makes devices in a user namespace, so the machine's own is shown.
-        let source = c_string("path", host.as_bytes())?;
-        let bind = Action::Bind { source, target: path.clone() };
-        ways.push(vec![Action::MakeFile(path, 0o666), bind]);
-    }
-    actions.push(Action::Any(ways));
+    let make = vec![make, Action::SetOwner(path.clone(), uid, gid)];
+    let host = node.host.as_ref().map(|host| c_string("path", host.as_bytes())).transpose()?;
+    reveal(actions, relative(&dev.join(names.join(&b'/'))?)?, (make, path), host);
     Ok(())
 }
 

@@ -17,16 +17,6 @@ use super::placeholders::Placeholders;
 use super::{Confined, Request, c_string, nodes};
 use crate::{Invocation, Result, host};
 
-/// Device nodes of a container: name, major and minor number.
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
-
 const DEVICE_LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -98,6 +88,7 @@ impl Private {
         let covered = Protected::from_paths([proc.clone(), dev.clone(), sys.clone()]);
         let files = directory.join("etc");
         host::make_dirs(&files)?;
+        host::make_dirs(&directory.join(nodes::HIDDEN))?;
         let mut etc = Vec::new();
         for file in request.network.files(hostname) {
             let path = RootPath::new("/etc")?.join(file.name)?;
@@ -177,7 +168,7 @@ fn surroundings(
         actions.push(Action::BecomeSubreaper);
     }
     add_proc(&mut actions, &targets.proc, own_pids)?;
-    add_dev(&mut actions, &targets.dev)?;
+    add_dev(&mut actions, &targets.dev, confined.open)?;
     add_sys(&mut actions, &targets.sys, confined.open)?;
     for node in &confined.nodes {
         nodes::show(&mut actions, &targets.dev, node)?;
@@ -223,18 +214,12 @@ fn add_proc(actions: &mut Vec<Action>, proc: &RootPath, own_pids: bool) -> Resul
     Ok(())
 }
 
-fn add_dev(actions: &mut Vec<Action>, dev: &RootPath) -> Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::STRICTATIME;
+fn add_dev(actions: &mut Vec<Action>, dev: &RootPath, open: bool) -> Result<()> {
+    let mut flags = MountFlags::NOSUID | MountFlags::STRICTATIME;
+    // As on the root: what a step makes itself is no way to a device.
+    flags.set(MountFlags::NODEV, !open);
     actions.push(mount(c"tmpfs", relative(dev)?, flags, c"mode=0755,size=65536k"));
-    for (name, major, minor) in DEVICES {
-        let path = below(dev, name)?;
-        let source = c_string("path", format!("/dev/{name}").as_bytes())?;
-        actions.push(Action::Any(vec![
-            vec![Action::MakeDevice(path.clone(), 0o666, (major, minor))],
-            // Nobody makes devices in a user namespace, so the machine's are shown.
-            vec![Action::MakeFile(path.clone(), 0o666), Action::Bind { source, target: path }],
-        ]));
-    }
+    nodes::show_usual(actions, dev)?;
     for (name, target) in DEVICE_LINKS {
         actions.push(Action::MakeLink(below(dev, name)?, c_string("path", target.as_bytes())?));
     }

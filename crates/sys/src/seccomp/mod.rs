@@ -9,6 +9,7 @@ mod network;
 mod table;
 
 use rustix::io::Errno;
+use rustix::process::Pid;
 use rustix::thread::CapabilitySet;
 
 use table::{ALWAYS, NONE, Syscall, WITH_CAPABILITY, special};
@@ -57,6 +58,9 @@ const PERSONALITIES: [u32; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF];
 /// AF_ALG (kernel crypto) and AF_VSOCK (the hypervisor) may not be opened.
 const REFUSED_FAMILIES: [u32; 2] = [38, 40];
 
+/// The pid -1: every process that may be signalled.
+const EVERYTHING: u32 = u32::MAX;
+
 // Offsets in `struct seccomp_data`; arguments are 64 bits wide, and both architectures keep the low
 // half first.
 const NUMBER: u32 = 0;
@@ -89,9 +93,20 @@ impl Filter {
     /// Docker's default profile for a step that keeps these capabilities.
     #[must_use]
     pub fn docker_default(kept: CapabilitySet) -> Self {
+        Self::build(kept, &[])
+    }
+
+    /// The same, but `kill` reaches neither this process nor everything at once. It guards against
+    /// accidents: there are other ways to send a signal.
+    #[must_use]
+    pub fn docker_default_sparing(kept: CapabilitySet, pid: Pid) -> Self {
+        Self::build(kept, &[EVERYTHING, pid.as_raw_nonzero().get().cast_unsigned()])
+    }
+
+    fn build(kept: CapabilitySet, spared: &[u32]) -> Self {
         let mut instructions = vec![plain(LOAD, ARCHITECTURE)];
         for architecture in ARCHITECTURES {
-            let body = body(architecture.column, kept);
+            let body = body(architecture.column, kept, spared);
             // A body is longer than a conditional jump reaches, so the condition skips a long jump.
             let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
             instructions.push(branch(IF_EQUAL, architecture.audit, 1, 0));
@@ -120,7 +135,7 @@ impl Filter {
 }
 
 /// What is decided for one architecture. Every path through it returns.
-fn body(column: usize, kept: CapabilitySet) -> Vec<libc::sock_filter> {
+fn body(column: usize, kept: CapabilitySet, spared: &[u32]) -> Vec<libc::sock_filter> {
     let mut program = vec![plain(LOAD, NUMBER)];
     if cfg!(target_arch = "x86_64") && column == 0 {
         program.push(branch(IF_NOT_BELOW, X32_FROM, 0, 1));
@@ -138,6 +153,9 @@ fn body(column: usize, kept: CapabilitySet) -> Vec<libc::sock_filter> {
             plain(RETURN, REFUSE),
         ];
         rule(&mut program, &special::CLONE, column, &flags);
+    }
+    if !spared.is_empty() {
+        rule(&mut program, &special::KILL, column, &one_of(spared, REFUSE, ALLOW));
     }
     rule(&mut program, &special::SOCKET, column, &one_of(&REFUSED_FAMILIES, REFUSE, ALLOW));
     rule(&mut program, &special::PERSONALITY, column, &one_of(&PERSONALITIES, ALLOW, REFUSE));
@@ -277,6 +295,19 @@ mod tests {
         check(DOCKER_DEFAULT, "socket", 40, REFUSE);
         check(DOCKER_DEFAULT, "personality", 0xFFFF_FFFF, ALLOW);
         check(DOCKER_DEFAULT, "personality", 0x4_0000, REFUSE);
+    }
+
+    #[test]
+    fn a_spared_process_is_not_killed_by_accident() {
+        let pid = Pid::from_raw(77).expect("because it is positive");
+        let filter = Filter::docker_default_sparing(DOCKER_DEFAULT, pid);
+        for architecture in ARCHITECTURES {
+            let kill = number("kill", architecture.column);
+            let answer = |argument| decide(&filter, architecture.audit, kill, argument);
+            assert_eq!([answer(EVERYTHING), answer(77)], [REFUSE, REFUSE]);
+            assert_eq!([answer(78), answer(0)], [ALLOW, ALLOW]);
+        }
+        check(DOCKER_DEFAULT, "kill", EVERYTHING, ALLOW);
     }
 
     #[test]

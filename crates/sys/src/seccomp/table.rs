@@ -467,6 +467,7 @@ pub(super) mod special {
 
     pub(in super::super) const CLONE: Syscall = Syscall { name: "clone", numbers: [56, 120, 220, 120] };
     pub(in super::super) const CLONE3: Syscall = Syscall { name: "clone3", numbers: [435, 435, 435, 435] };
+    pub(in super::super) const KILL: Syscall = Syscall { name: "kill", numbers: [62, 37, 129, 37] };
     pub(in super::super) const SOCKET: Syscall = Syscall { name: "socket", numbers: [41, 359, 198, 281] };
     pub(in super::super) const SOCKETPAIR: Syscall = Syscall { name: "socketpair", numbers: [53, 360, 199, 288] };
     pub(in super::super) const SOCKETCALL: Syscall = Syscall { name: "socketcall", numbers: [NONE, 102, NONE, NONE] };
