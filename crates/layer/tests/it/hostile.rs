@@ -1,6 +1,8 @@
 //! Archives that want out of their root, as layers and as contexts. The table is
 //! `testkit::hostile`; the tests of `copy` try it through `COPY --from` and `ADD`.
 
+use std::sync::Arc;
+
 use layer::{ApplyOptions, Owners, UnpackOptions};
 use rootfs::{Engine, RootDir};
 use testkit::ScratchRoot;
@@ -9,9 +11,14 @@ use testkit::hostile::{Way, check};
 use super::{apply_as_anyone, chain, rooted};
 
 /// Each archive with each way of resolving paths, into a root of its own.
-fn check_all(way: Way, place: impl Fn(&RootDir, &[u8]) -> Result<(), layer::Error>) {
+fn check_all(
+    way: Way,
+    place: impl Fn(&RootDir, &[u8]) -> Result<(), layer::Error> + Send + Sync + 'static,
+) {
+    let place = Arc::new(place);
     for engine in [Engine::Kernel, Engine::Walking] {
-        check(way, |archives| {
+        let place = Arc::clone(&place);
+        check(way, move |archives| {
             let scratch = ScratchRoot::in_memory();
             let root = RootDir::open_with(scratch.path(), engine).expect("it was just made");
             archives
@@ -25,7 +32,7 @@ fn check_all(way: Way, place: impl Fn(&RootDir, &[u8]) -> Result<(), layer::Erro
 #[test]
 fn as_layers() {
     let options = ApplyOptions { owners: Owners::One(0, 0), ..ApplyOptions::default() };
-    check_all(Way::Layers, |root, archive| {
+    check_all(Way::Layers, move |root, archive| {
         layer::apply(root, archive, &options, &|| false).map(drop)
     });
 }
@@ -33,7 +40,7 @@ fn as_layers() {
 #[test]
 fn as_contexts() {
     let options = UnpackOptions { owners: Owners::One(0, 0), ..UnpackOptions::default() };
-    check_all(Way::Context, |root, archive| {
+    check_all(Way::Context, move |root, archive| {
         layer::unpack(root, &rooted("/"), archive, &options, &|| false).map(drop)
     });
 }
