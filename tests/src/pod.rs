@@ -22,6 +22,22 @@ pub enum Seccomp {
     Unconfined,
 }
 
+/// Who made the pod: what its runtime puts into `/etc`, and how the mount points got there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// Docker: the mount points of `/etc/hosts` and the like lie in a layer of its own below the
+    /// container's, so that an overlay renames neither them nor `/etc`.
+    Docker,
+    /// Kubernetes with containerd: the same files, on mount points made for the container; the
+    /// service account and the termination log are mounts too.
+    Containerd,
+    /// runc alone: none of all this.
+    Runc,
+}
+
+/// The id that a pod of PodSecurity `restricted` runs as.
+const ORDINARY: u32 = 1000;
+
 /// The default capabilities of Docker and containerd.
 const CAPABILITIES: &[&str] = &[
     "CAP_CHOWN",
@@ -49,6 +65,8 @@ pub struct Pod {
     directory: PathBuf,
     name: String,
     seccomp: Seccomp,
+    runtime: Runtime,
+    restricted: bool,
     no_new_privileges: bool,
     user_namespace: bool,
     mounts: Vec<Value>,
@@ -83,16 +101,39 @@ impl Pod {
         }
         std::fs::write(directory.join("hostname"), "pod\n")?;
         std::fs::write(directory.join("termination-log"), "")?;
+        std::fs::create_dir(directory.join("account"))?;
+        std::fs::write(directory.join("account/token"), "a service account's token\n")?;
+        // As in the executor's image, and as a kubelet has it.
+        for (path, mode) in [("lower/kaniko", 0o777), ("termination-log", 0o666)] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(directory.join(path), mode)?;
+        }
         let name = format!("kaniko-e2e-{}-{name}", std::process::id());
         Ok(Self {
             directory,
             name,
             seccomp,
+            runtime: Runtime::Containerd,
+            restricted: false,
             no_new_privileges: false,
             user_namespace: false,
             mounts: Vec::new(),
             variables: Vec::new(),
         })
+    }
+
+    /// As another runtime makes it.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
+    /// PodSecurity `restricted`: an ordinary user, no capabilities, no new privileges.
+    #[must_use]
+    pub fn restricted(mut self) -> Self {
+        self.restricted = true;
+        self.no_new_privileges()
     }
 
     /// With `allowPrivilegeEscalation: false`: no program gains rights by its mode.
@@ -169,8 +210,12 @@ impl Pod {
         let rootfs = self.directory.join("rootfs");
         let config = self.config(words, &rootfs)?;
         std::fs::write(self.directory.join("config.json"), config.to_string())?;
+        let below = match self.runtime {
+            Runtime::Docker => format!("{}:", self.dockers_own_layer()?.display()),
+            Runtime::Containerd | Runtime::Runc => String::new(),
+        };
         let layers = format!(
-            "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work",
+            "lowerdir={below}{0}/lower,upperdir={0}/upper,workdir={0}/work",
             self.directory.display()
         );
         tool("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&rootfs).read()?;
@@ -182,6 +227,19 @@ impl Pod {
                 Err(error)
             }
         }
+    }
+
+    /// What Docker lays between image and container: mount points, and its marker.
+    fn dockers_own_layer(&self) -> Result<PathBuf> {
+        let layer = self.directory.join("init");
+        for path in ["etc", "dev/pts", "dev/shm", "proc", "sys"] {
+            std::fs::create_dir_all(layer.join(path))?;
+        }
+        for path in [".dockerenv", "etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/console"] {
+            std::fs::write(layer.join(path), "")?;
+        }
+        std::os::unix::fs::symlink("/proc/mounts", layer.join("etc/mtab"))?;
+        Ok(layer)
     }
 
     fn config(&self, words: &[String], rootfs: &Path) -> Result<Value> {
@@ -224,6 +282,11 @@ impl Pod {
             if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
                 namespaces.push(json!({ "type": "user" }));
             }
+        }
+        if self.restricted {
+            let process = &mut config["process"];
+            process["user"] = json!({ "uid": ORDINARY, "gid": ORDINARY });
+            process["capabilities"] = json!({});
         }
         if self.seccomp == Seccomp::Default {
             config["linux"]["seccomp"] = serde_json::from_str(PROFILE)?;
@@ -269,11 +332,16 @@ impl Pod {
                 }),
                 false => mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
             },
-            bind("hosts", "/etc/hosts"),
-            bind("resolv.conf", "/etc/resolv.conf"),
-            bind("hostname", "/etc/hostname"),
-            bind("termination-log", "/dev/termination-log"),
         ];
+        if self.runtime != Runtime::Runc {
+            mounts.push(bind("hosts", "/etc/hosts"));
+            mounts.push(bind("resolv.conf", "/etc/resolv.conf"));
+            mounts.push(bind("hostname", "/etc/hostname"));
+        }
+        if self.runtime == Runtime::Containerd {
+            mounts.push(bind("termination-log", "/dev/termination-log"));
+            mounts.push(bind("account", "/var/run/secrets/kubernetes.io/serviceaccount"));
+        }
         mounts.extend(self.mounts.iter().cloned());
         mounts
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dockerfile::Span;
 use oci::Image;
 use plan::{BuildPlan, Op, Unimplemented};
 use registry::Client;
@@ -46,7 +47,8 @@ pub async fn plan_only(
     let context = context::open_directory(&request.context, &request.dockerfile)?;
     let client =
         Client::new(request.pull.clone()).map_err(|source| Error::Client(Box::new(source)))?;
-    let prepared = prepare(request, &context, &client, observer, Unimplemented::Plan).await?;
+    let any = |_| Ok(());
+    let prepared = prepare(request, &context, &client, observer, Unimplemented::Plan, &any).await?;
     Ok(prepared.plan)
 }
 
@@ -60,19 +62,21 @@ pub async fn build(
     stop: StopHandle,
 ) -> Result<BuildOutcome, Error> {
     let started = Instant::now();
-    let workspace = Workspace::create(&request.state_dir, &request.build_id)?;
+    let workspace = Workspace::create(&request.state_dir, &request.build_id)?
+        .with_table(isolation.attribute_table());
     let context = context::open_directory(&request.context, &request.dockerfile)?;
     let pull =
         Client::new(request.pull.clone()).map_err(|source| Error::Client(Box::new(source)))?;
     let push = push_client(&request)?;
     let blobs = Blobs::new(pull.clone(), workspace.store().clone());
+    let runnable = |span| isolation.can_run().map_err(|source| Error::CannotRun { span, source });
     let (stopped, checked, prepared) = (
         &stop,
         check_push(&request, push.as_ref()),
-        prepare(&request, &context, &pull, &observer, Unimplemented::Refuse),
+        prepare(&request, &context, &pull, &observer, Unimplemented::Refuse, &runnable),
     );
     let (prepared, ()) = or_stopped(stopped, async { tokio::try_join!(prepared, checked) }).await?;
-    check_runnable(&prepared.plan, &isolation)?;
+    check_runnable(&prepared.plan, &runnable)?;
     for base in prepared.bases.values() {
         for layer in base.image.layers() {
             blobs.note(&layer.descriptor.digest, &base.repository);
@@ -117,15 +121,15 @@ async fn check_push(request: &BuildRequest, client: Option<&Client>) -> Result<(
     Ok(())
 }
 
-/// Before anything is pulled: a plan with RUN where no program can be run.
-fn check_runnable(plan: &BuildPlan, isolation: &Isolation) -> Result<(), Error> {
+/// A plan with RUN where no program can be run: one that only a base image's trigger brings.
+fn check_runnable(
+    plan: &BuildPlan,
+    runnable: &dyn Fn(Span) -> Result<(), Error>,
+) -> Result<(), Error> {
     let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
     let first = steps.into_iter().find(|step| matches!(step.op, Op::Run(_)));
     match first {
-        Some(step) => {
-            let span = step.span;
-            isolation.can_run().map_err(|source| Error::CannotRun { span, source })
-        }
+        Some(step) => runnable(step.span),
         None => Ok(()),
     }
 }

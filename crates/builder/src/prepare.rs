@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dockerfile::Dockerfile;
+use dockerfile::{Dockerfile, Span};
 use plan::{Base, BuildPlan, PlanOptions, Unimplemented};
 use registry::Client;
 use rootfs::{RootDir, RootPath};
@@ -20,13 +20,15 @@ pub(crate) struct Prepared {
     pub bases: Bases,
 }
 
-/// Parses and plans; the documents of base images are asked for in between.
+/// Parses and plans; the documents of base images are asked for in between. `runnable` says whether
+/// a RUN can be carried out.
 pub(crate) async fn prepare(
     request: &BuildRequest,
     context: &context::BuildContext,
     client: &Client,
     observer: &Arc<dyn Observer>,
     unimplemented: Unimplemented,
+    runnable: &(dyn Fn(Span) -> Result<(), Error> + Sync),
 ) -> Result<Prepared, Error> {
     let text = context::read_dockerfile(&context.root, &request.dockerfile)?;
     let options = PlanOptions {
@@ -43,6 +45,10 @@ pub(crate) async fn prepare(
     plan::check_frontend(&text, &options).map_err(|error| plan_error(vec![error]))?;
     let file = parse(&text)?;
     let graph = plan::stage_graph(&file, &options).map_err(plan_error)?;
+    if let Some(span) = graph.first_run() {
+        // Before any registry is asked for anything.
+        runnable(span)?;
+    }
     let mut pulled = Bases::new();
     bases::resolve(graph.base_images(), client, observer, &mut pulled).await?;
     // Triggers of base images may name further images, and those have triggers themselves.

@@ -7,8 +7,9 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rootfs::{Protected, RootDir, RootPath};
+use rootfs::{AttributeTable, Protected, RootDir, RootPath};
 use store::{BlobStore, StoreLock};
 
 use crate::Error;
@@ -20,6 +21,8 @@ pub(crate) struct Workspace {
     inside: RootPath,
     path: PathBuf,
     store: BlobStore,
+    /// Where attributes of what is in side roots stand, if the disk cannot be told them.
+    table: Option<Arc<AttributeTable>>,
     /// The file [`STARTING`].
     starting: PathBuf,
     /// Says that this build lives.
@@ -53,7 +56,13 @@ impl Workspace {
             state.create_dir_all(&inside, 0o700).map_err(failed)?;
             StoreLock::exclusive(&path.join(LOCK)).map_err(Error::Store)?
         };
-        Ok(Workspace { state, inside, path, store, starting, _alive: alive })
+        Ok(Workspace { state, inside, path, store, table: None, starting, _alive: alive })
+    }
+
+    /// The same, with a table for what its side roots cannot hold.
+    pub(crate) fn with_table(mut self, table: Option<&Arc<AttributeTable>>) -> Workspace {
+        self.table = table.cloned();
+        self
     }
 
     /// The directory, on the host.
@@ -72,7 +81,11 @@ impl Workspace {
         let failed = |source| Error::State { path: self.path.clone(), source };
         let path = self.inside.join(name).map_err(failed)?;
         self.state.create_dir_all(&path, 0o755).map_err(failed)?;
-        self.state.subdir(&path).map_err(failed)
+        let root = self.state.subdir(&path).map_err(failed)?;
+        match &self.table {
+            Some(table) => root.with_table(table).map_err(failed),
+            None => Ok(root),
+        }
     }
 
     /// Removes a root made by [`side_root`](Self::side_root).

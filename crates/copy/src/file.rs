@@ -93,8 +93,10 @@ pub(crate) fn fill(
         copy.set_mode(mode)?;
     }
     for (name, value) in file.xattrs()? {
-        if let Err(error) = copy.set_xattr(&name, &value) {
-            warn(attribute_lost(&name, &file.path()?, &error));
+        match copy.set_xattr(&name, &value) {
+            Ok(()) => {}
+            Err(error @ rootfs::Error::NotCarried { .. }) => return Err(error.into()),
+            Err(error) => warn(attribute_lost(&name, &file.path()?, &error)),
         }
     }
     Ok(copy.set_times(metadata.mtime)?)
@@ -144,8 +146,10 @@ pub(crate) fn dress(
         root.set_mode(to, rules.mode(metadata))?;
     }
     for (name, value) in source.get_xattrs(from)? {
-        if let Err(error) = root.set_xattr(to, &name, &value) {
-            destination.warn(attribute_lost(&name, from, &error));
+        match root.set_xattr(to, &name, &value) {
+            Ok(()) => {}
+            Err(error @ rootfs::Error::NotCarried { .. }) => return Err(error.into()),
+            Err(error) => destination.warn(attribute_lost(&name, from, &error)),
         }
     }
     Ok(root.set_times(to, metadata.mtime)?)

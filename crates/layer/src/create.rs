@@ -6,7 +6,7 @@ use std::io::BufRead;
 use std::os::unix::fs::FileExt;
 
 use rootfs::{FileKind, Metadata, RootDir, RootPath, Xattrs, belongs_in_layer};
-use rustix::fs::{Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::apply::Owners;
@@ -85,7 +85,7 @@ impl Placer<'_> {
         let file = file.map_err(|source| failed("create", &target.path, source))?;
         self.note(&target.path);
         self.content(entry, &target.path, &file, archive)?;
-        self.attributes_of_file(entry, &target.path, &file)
+        self.attributes_of_file(entry, &target.path, &directory, &file)
     }
 
     fn content(
@@ -212,19 +212,27 @@ impl Placer<'_> {
     }
 
     /// All attributes, through the open file.
-    fn attributes_of_file(&mut self, entry: &Entry, path: &RootPath, file: &File) -> Result<()> {
+    fn attributes_of_file(
+        &mut self,
+        entry: &Entry,
+        path: &RootPath,
+        directory: &RootDir,
+        file: &File,
+    ) -> Result<()> {
         let (uid, gid) = self.owner(entry);
         if self.sets_owner(path, uid, gid)? {
-            rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                .map_err(|errno| owner_failed(path, uid, gid, Some(errno), errno))?;
+            directory.set_owner_of(file, path, uid, gid).map_err(|error| {
+                let errno = errno_of(&error);
+                owner_failed(path, uid, gid, errno, error)
+            })?;
         }
         if entry.mode != 0o600 {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))
-                .map_err(|errno| failed("set the mode of", path, errno))?;
+            let set = directory.set_mode_of(file, path, entry.mode);
+            set.map_err(|source| failed("set the mode of", path, source))?;
         }
         for (name, value) in self.travelling(&entry.xattrs) {
-            let set = rustix::fs::fsetxattr(file, &name[..], value, XattrFlags::empty());
-            self.xattr_was_set(path, name, set.err(), set.err())?;
+            let set = directory.set_xattr_of(file, path, name, value).err();
+            self.xattr_was_set(path, name, set.as_ref().and_then(errno_of), set)?;
         }
         let time = Timespec { tv_sec: entry.mtime.secs, tv_nsec: entry.mtime.nanos.into() };
         let times = Timestamps { last_access: time, last_modification: time };

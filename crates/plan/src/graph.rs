@@ -49,6 +49,7 @@ pub struct StageGraph {
     pub(crate) unused_build_args: Vec<String>,
     names: BTreeMap<String, StageId>,
     base_images: Vec<BaseImageRequest>,
+    first_run: Option<Span>,
 }
 
 /// One stage of the file.
@@ -105,6 +106,7 @@ fn build(file: &Dockerfile, options: &PlanOptions) -> Result<StageGraph, Error> 
         unused_build_args: notes::unused_build_args(file, options),
         names: BTreeMap::new(),
         base_images: Vec::new(),
+        first_run: None,
     };
     graph.take_epoch(file)?;
     graph.note_defaults(file, target_name(file, options));
@@ -120,6 +122,9 @@ fn build(file: &Dockerfile, options: &PlanOptions) -> Result<StageGraph, Error> 
     }
     graph.check_cycles()?;
     let reach = graph.reach(&BTreeMap::new())?;
+    let work = reach.stages.values().flatten();
+    let runs = work.filter(|work| matches!(work.statement.instruction, Instruction::Run(_)));
+    graph.first_run = runs.map(|work| work.statement.span).next();
     graph.base_images = reach.images;
     Ok(graph)
 }
@@ -164,6 +169,12 @@ impl StageGraph {
     /// The images to resolve before [`lower`](crate::lower), as far as the file alone tells.
     pub fn base_images(&self) -> &[BaseImageRequest] {
         &self.base_images
+    }
+
+    /// The first RUN that the targets need, as far as the file alone tells: a base image's trigger
+    /// may bring one too.
+    pub fn first_run(&self) -> Option<Span> {
+        self.first_run
     }
 
     /// The images that become needed once `bases` are known, because a trigger of one of them

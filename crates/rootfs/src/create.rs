@@ -13,14 +13,23 @@ use crate::error::Error;
 use crate::metadata::{FileKind, Metadata};
 use crate::path::RootPath;
 use crate::resolve::{Last, Missing};
+use crate::table::{DISK_DIRECTORY, DISK_FILE, Made};
 
 impl RootDir {
     /// Makes a directory. Something there already, be it a directory, is an error.
     pub fn create_dir(&self, path: &RootPath, mode: u32) -> Result<(), Error> {
+        let failed = |errno| Error::io("create the directory", path, errno);
         let entry = self.named_entry("create the directory", path)?;
-        rustix::fs::mkdirat(&entry.dir, entry.name, Mode::from_raw_mode(mode & 0o1777))
-            .map_err(|errno| Error::io("create the directory", path, errno))?;
-        self.correct_mode(path, mode)
+        let on_disk = if self.table.is_some() { DISK_DIRECTORY } else { mode & 0o1777 };
+        rustix::fs::mkdirat(&entry.dir, entry.name, Mode::from_raw_mode(on_disk))
+            .map_err(failed)?;
+        match &self.table {
+            Some(table) => {
+                let made = Made { kind: FileKind::Directory, mode, rdev: (0, 0) };
+                entry.born(table, &made).map_err(failed)
+            }
+            None => self.correct_mode(path, mode),
+        }
     }
 
     /// Makes the missing directories of `path`, following links inside the root on the way.
@@ -50,9 +59,13 @@ impl RootDir {
         let entry = self.named_entry("create", path)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let wanted = Mode::from_raw_mode(mode & 0o7777);
+        let on_disk = if self.table.is_some() { DISK_FILE } else { mode & 0o7777 };
+        let wanted = Mode::from_raw_mode(on_disk);
         let fd = rustix::fs::openat(&entry.dir, entry.name, flags, wanted).map_err(failed)?;
-        if Metadata::at(&fd, "").map_err(failed)?.mode != mode & 0o7777 {
+        if let Some(table) = &self.table {
+            let made = Made { kind: FileKind::File, mode, rdev: (0, 0) };
+            entry.born(table, &made).map_err(failed)?;
+        } else if Metadata::at(&fd, "").map_err(failed)?.mode != mode & 0o7777 {
             rustix::fs::fchmod(&fd, wanted).map_err(failed)?;
         }
         Ok(File::from(fd))
@@ -82,9 +95,16 @@ impl RootDir {
 
     /// Makes a link that says `target`, whatever is or is not there.
     pub fn symlink(&self, path: &RootPath, target: &[u8]) -> Result<(), Error> {
+        let failed = |errno| Error::io("create the link", path, errno);
         let entry = self.named_entry("create the link", path)?;
-        rustix::fs::symlinkat(target, &entry.dir, entry.name)
-            .map_err(|errno| Error::io("create the link", path, errno))
+        rustix::fs::symlinkat(target, &entry.dir, entry.name).map_err(failed)?;
+        match &self.table {
+            Some(table) => {
+                let made = Made { kind: FileKind::Symlink, mode: 0o777, rdev: (0, 0) };
+                entry.born(table, &made).map_err(failed)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Gives the file `old` the additional name `new`. A symbolic link is linked itself.
@@ -110,10 +130,19 @@ impl RootDir {
                 return Err(Error::io("create the node", path, Errno::INVAL));
             }
         };
+        let failed = |errno| Error::io("create the node", path, errno);
         let entry = self.named_entry("create the node", path)?;
+        if let Some(table) = &self.table {
+            // Only root can make devices; of the others none is opened either.
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
+            let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let on_disk = Mode::from_raw_mode(DISK_FILE);
+            drop(rustix::fs::openat(&entry.dir, entry.name, flags, on_disk).map_err(failed)?);
+            return entry.born(table, &Made { kind, mode, rdev }).map_err(failed);
+        }
         let wanted = Mode::from_raw_mode(mode & 0o7777);
         rustix::fs::mknodat(&entry.dir, entry.name, kind.to_type(), wanted, device)
-            .map_err(|errno| Error::io("create the node", path, errno))?;
+            .map_err(failed)?;
         self.correct_mode(path, mode)
     }
 

@@ -14,11 +14,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::accounts::Accounts;
-use crate::entry::{Entry, Holder, Listed, list};
+use crate::entry::{Entry, Holder, Listed, complete, list};
 use crate::error::Error;
 use crate::metadata::{FileKind, Metadata};
 use crate::path::RootPath;
 use crate::resolve::{Engine, Last, Missing, Steps};
+use crate::table::AttributeTable;
 
 /// A directory tree that nothing done through it can leave.
 ///
@@ -28,6 +29,8 @@ use crate::resolve::{Engine, Last, Missing, Steps};
 pub struct RootDir {
     fd: Arc<OwnedFd>,
     engine: Engine,
+    /// Where attributes stand that the disk cannot be told.
+    pub(crate) table: Option<Arc<AttributeTable>>,
 }
 
 /// One name in a directory.
@@ -44,12 +47,12 @@ impl RootDir {
     pub fn open(path: &Path) -> Result<RootDir, Error> {
         let fd = open_host(path)?;
         let engine = Engine::probe(fd.as_fd());
-        Ok(RootDir { fd: Arc::new(fd), engine })
+        Ok(RootDir { fd: Arc::new(fd), engine, table: None })
     }
 
     /// The same with an engine of the caller's choice.
     pub fn open_with(path: &Path, engine: Engine) -> Result<RootDir, Error> {
-        Ok(RootDir { fd: Arc::new(open_host(path)?), engine })
+        Ok(RootDir { fd: Arc::new(open_host(path)?), engine, table: None })
     }
 
     /// Takes an open directory as a root.
@@ -58,7 +61,7 @@ impl RootDir {
         let errno = match kind {
             Ok(FileKind::Directory) => {
                 let engine = Engine::probe(fd.as_fd());
-                return Ok(RootDir { fd: Arc::new(fd), engine });
+                return Ok(RootDir { fd: Arc::new(fd), engine, table: None });
             }
             Ok(_) => Errno::NOTDIR,
             Err(errno) => errno,
@@ -73,7 +76,7 @@ impl RootDir {
             .engine
             .open_dir(self.fd.as_fd(), path.relative())
             .map_err(|errno| Error::io("open", path, errno))?;
-        Ok(RootDir { fd: Arc::new(fd), engine: self.engine })
+        Ok(RootDir { fd: Arc::new(fd), engine: self.engine, table: self.table.clone() })
     }
 
     /// Where the root is on the host at this moment, as the kernel tells; `None` without /proc, or
@@ -161,7 +164,7 @@ impl RootDir {
         // answer about what is open is sure.
         if entry.metadata().map_err(failed)?.is_file() {
             let fd = entry.open(flags).map_err(failed)?;
-            if Metadata::at(&fd, "").map_err(failed)?.is_file() {
+            if entry.about(&fd).map_err(failed)?.is_file() {
                 return Ok(File::from(fd));
             }
         }
@@ -200,9 +203,11 @@ impl RootDir {
         let directory = self.open_directory(path)?;
         let mut entries = Vec::new();
         list(&directory, |Listed { name, kind }| {
+            // With a table, what is a file on disk can be another's placeholder.
+            let kind = kind.filter(|kind| self.table.is_none() || *kind != FileKind::File);
             let kind = match kind {
                 Some(kind) => Some(kind),
-                None => match Metadata::at(&directory, name) {
+                None => match complete(self.table.as_deref(), Metadata::at(&directory, name)) {
                     Ok(metadata) => Some(metadata.kind),
                     Err(Errno::NOENT) => None,
                     Err(errno) => return Err(errno),
@@ -235,19 +240,23 @@ impl RootDir {
         path: &'r RootPath,
     ) -> Result<Entry<'r>, Error> {
         let Some(name) = path.file_name() else {
-            return Ok(Entry { dir: Holder::Root(self.fd.as_fd()), name: b"." });
+            return Ok(self.found(Holder::Root(self.fd.as_fd()), b"."));
         };
         let relative = path.relative();
         let parent = &relative[..relative.len() - name.len()];
         if parent.is_empty() {
-            return Ok(Entry { dir: Holder::Root(self.fd.as_fd()), name });
+            return Ok(self.found(Holder::Root(self.fd.as_fd()), name));
         }
         let parent = &parent[..parent.len() - 1];
         let opened = self
             .engine
             .open_dir(self.fd.as_fd(), parent)
             .map_err(|errno| Error::io(action, path, errno))?;
-        Ok(Entry { dir: Holder::Opened(opened), name })
+        Ok(self.found(Holder::Opened(opened), name))
+    }
+
+    fn found<'r>(&'r self, dir: Holder<'r>, name: &'r [u8]) -> Entry<'r> {
+        Entry { dir, name, table: self.table.as_deref() }
     }
 
     /// The same for what makes, renames or removes a name, which the root itself does not have.

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use crate::metadata::{FileKind, Metadata};
+use crate::table::{AttributeTable, Made};
 
 /// The directory that holds a name.
 #[derive(Debug)]
@@ -32,11 +33,29 @@ impl AsFd for Holder<'_> {
 pub(crate) struct Entry<'r> {
     pub(crate) dir: Holder<'r>,
     pub(crate) name: &'r [u8],
+    /// Where attributes stand that the disk cannot be told.
+    pub(crate) table: Option<&'r AttributeTable>,
 }
 
 impl Entry<'_> {
     pub(crate) fn metadata(&self) -> Result<Metadata, Errno> {
+        complete(self.table, Metadata::at(&self.dir, self.name))
+    }
+
+    /// About what was opened by way of this entry, or made there.
+    pub(crate) fn about(&self, opened: impl AsFd) -> Result<Metadata, Errno> {
+        complete(self.table, Metadata::at(opened, ""))
+    }
+
+    /// The same without the table.
+    pub(crate) fn on_disk(&self) -> Result<Metadata, Errno> {
         Metadata::at(&self.dir, self.name)
+    }
+
+    /// Notes in the table what was just made here.
+    pub(crate) fn born(&self, table: &AttributeTable, made: &Made) -> Result<(), Errno> {
+        table.born(&self.on_disk()?, &Metadata::at(&self.dir, "")?, made);
+        Ok(())
     }
 
     /// Opens without following, blocking, or becoming anybody's terminal.
@@ -57,6 +76,17 @@ impl Entry<'_> {
         let fd = self.open(OFlags::RDONLY)?;
         let found = Metadata::at(&fd, "")?;
         Ok((found.kind == kind).then_some(fd))
+    }
+}
+
+/// What the kernel says of a file, with what the table says better.
+pub(crate) fn complete(
+    table: Option<&AttributeTable>,
+    on_disk: Result<Metadata, Errno>,
+) -> Result<Metadata, Errno> {
+    match table {
+        Some(table) => table.complete(on_disk?),
+        None => on_disk,
     }
 }
 

@@ -97,6 +97,14 @@ pub enum Error {
         /// The kernel's answer.
         source: std::io::Error,
     },
+    /// An attribute that a build without root cannot keep beside the file.
+    #[error("the attribute `{name}` of `{path}` cannot be carried by a build without root")]
+    NotCarried {
+        /// The file.
+        path: RootPath,
+        /// The attribute.
+        name: String,
+    },
     /// A line of the root's passwd or group file is beyond the limit.
     #[error("line {line} of `{path}` is longer than {limit} bytes")]
     LineTooLong {
@@ -194,6 +202,7 @@ impl Error {
             | Error::TooLarge { .. }
             | Error::WrongKind { .. }
             | Error::InvalidOwner { .. }
+            | Error::NotCarried { .. }
             | Error::LineTooLong { .. }
             | Error::NoSuchUser { .. }
             | Error::NoSuchGroup { .. }

@@ -24,6 +24,7 @@ mod protected;
 mod queue;
 mod remove;
 mod resolve;
+mod table;
 mod walk;
 mod xattr;
 
@@ -39,6 +40,7 @@ pub use path::RootPath;
 pub use protected::Protected;
 pub use remove::Removal;
 pub use resolve::Engine;
+pub use table::AttributeTable;
 pub use walk::{Flow, Order, VisitDirectories, WalkEntry, WalkOptions, walk, walk_directories};
 pub use xattr::{Xattrs, belongs_in_layer};
 

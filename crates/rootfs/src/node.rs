@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -13,6 +14,7 @@ use crate::dir::RootDir;
 use crate::error::Error;
 use crate::metadata::{FileKind, Metadata};
 use crate::path::RootPath;
+use crate::table::AttributeTable;
 use crate::xattr::{self, Xattrs};
 
 /// One file of any kind, open.
@@ -23,6 +25,7 @@ pub struct OpenNode {
     /// Whether the descriptor is more than a reference.
     is_readable: bool,
     metadata: Metadata,
+    table: Option<Arc<AttributeTable>>,
 }
 
 impl RootDir {
@@ -31,7 +34,7 @@ impl RootDir {
         let failed = |errno| Error::io("open", path, errno);
         let entry = self.entry("open", path)?;
         // Opening for reading is harmless for these two kinds only.
-        let kind = Metadata::at(&entry.dir, entry.name).map_err(failed)?.kind;
+        let kind = entry.metadata().map_err(failed)?.kind;
         let opened = match kind {
             FileKind::File | FileKind::Directory => match entry.open(OFlags::RDONLY) {
                 Ok(fd) => Some(fd),
@@ -50,12 +53,12 @@ impl RootDir {
             Some(fd) => fd,
             None => entry.reference().map_err(failed)?,
         };
-        let metadata = Metadata::at(&fd, "").map_err(failed)?;
+        let metadata = entry.about(&fd).map_err(failed)?;
         if is_readable && metadata.kind != kind {
             let path = path.clone();
             return Err(Error::WrongKind { path, expected: "file of the kind it just was" });
         }
-        Ok(OpenNode { path: path.clone(), fd, is_readable, metadata })
+        Ok(OpenNode { path: path.clone(), fd, is_readable, metadata, table: self.table.clone() })
     }
 }
 
@@ -68,8 +71,11 @@ impl OpenNode {
 
     /// Its attributes that belong in a layer (see [`crate::belongs_in_layer`]).
     pub fn xattrs(&self) -> Result<Xattrs, Error> {
-        let found =
-            if self.is_readable { xattr::of_open(&self.fd) } else { xattr::of_reference(&self.fd) };
+        let table = self.table.as_deref();
+        let found = match self.is_readable || table.is_some() {
+            true => xattr::of_open_in(table, &self.fd),
+            false => xattr::of_reference(&self.fd),
+        };
         found.map_err(|errno| Error::io("read the attributes of", &self.path, errno))
     }
 

@@ -56,7 +56,7 @@ impl RootDir {
             return stays();
         }
         let mount = self.metadata(&RootPath::root())?;
-        match entry.metadata() {
+        match entry.on_disk() {
             Ok(found) if found.is_on_mount_of(&mount) => {}
             Ok(_) => return stays(),
             Err(Errno::NOENT) => return Ok(Removal::default()),

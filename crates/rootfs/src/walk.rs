@@ -122,7 +122,7 @@ fn visit_one<V: VisitDirectories>(
         if guarded && protected.covers(&directory.path.child(name)?) {
             return Ok(true);
         }
-        let metadata = match Metadata::at(&directory.fd, name) {
+        let metadata = match directory.look(name) {
             Ok(metadata) => metadata,
             // Gone since it was listed.
             Err(Errno::NOENT) => return Ok(true),
@@ -228,7 +228,7 @@ fn walk_sorted<E: From<Error>>(
         if let Some(directory) = open_walked(root, path, &mount)? {
             list(&directory.fd, |Listed { name, kind: _ }| -> Result<bool, Failure<E>> {
                 let path = directory.path.child(name)?;
-                match Metadata::at(&directory.fd, name) {
+                match directory.look(name) {
                     _ if protected.covers(&path) => {}
                     Ok(metadata) => entries.push((path, metadata)),
                     Err(Errno::NOENT) => {}

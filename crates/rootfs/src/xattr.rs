@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::XattrFlags;
@@ -15,8 +16,9 @@ use rustix::io::Errno;
 use crate::dir::RootDir;
 use crate::entry::{Entry, path_of};
 use crate::error::Error;
-use crate::metadata::FileKind;
+use crate::metadata::{FileKind, Metadata};
 use crate::path::RootPath;
+use crate::table::{AttributeTable, refuse_lists};
 
 /// Name → value.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -77,6 +79,9 @@ impl RootDir {
     pub fn get_xattrs(&self, path: &RootPath) -> Result<Xattrs, Error> {
         let failed = |errno| Error::io("read the attributes of", path, errno);
         let entry = self.entry("read the attributes of", path)?;
+        if let Some(table) = entry.table {
+            return entry.on_disk().and_then(|file| table.xattrs(&file)).map_err(failed);
+        }
         let kind = entry.metadata().map_err(failed)?.kind;
         Access::of(&entry, kind).and_then(|access| access.all()).map_err(failed)
     }
@@ -87,6 +92,11 @@ impl RootDir {
         let failed = |errno| Error::io("set an attribute of", path, errno);
         let attribute = CString::new(name).map_err(|_| failed(Errno::INVAL))?;
         let entry = self.entry("set an attribute of", path)?;
+        if let Some(table) = entry.table {
+            refuse_lists(path, name)?;
+            let set = entry.on_disk().and_then(|file| table.set_xattr(&file, name, value));
+            return set.map_err(failed);
+        }
         let kind = entry.metadata().map_err(failed)?.kind;
         match Access::of(&entry, kind).map_err(failed)? {
             Access::Open(fd) => {
@@ -100,12 +110,33 @@ impl RootDir {
         .map_err(failed)
     }
 
+    /// [`set_xattr`](Self::set_xattr) for a file of this root that is open.
+    pub fn set_xattr_of(
+        &self,
+        file: &File,
+        path: &RootPath,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<(), Error> {
+        if self.table.is_some() {
+            refuse_lists(path, name)?;
+        }
+        set_open(file, self.table.as_deref(), name, value)
+            .map_err(|errno| Error::io("set an attribute of", path, errno))
+    }
+
     /// Removes one attribute of the path itself.
     #[allow(clippy::disallowed_methods, reason = "by way of a descriptor of ours in /proc")]
     pub fn remove_xattr(&self, path: &RootPath, name: &[u8]) -> Result<(), Error> {
         let failed = |errno| Error::io("remove an attribute of", path, errno);
         let attribute = CString::new(name).map_err(|_| failed(Errno::INVAL))?;
         let entry = self.entry("remove an attribute of", path)?;
+        if let Some(table) = entry.table {
+            return entry
+                .on_disk()
+                .and_then(|file| table.remove_xattr(&file, name))
+                .map_err(failed);
+        }
         let kind = entry.metadata().map_err(failed)?.kind;
         match Access::of(&entry, kind).map_err(failed)? {
             Access::Open(fd) => rustix::fs::fremovexattr(&fd, attribute.as_c_str()),
@@ -118,6 +149,9 @@ impl RootDir {
 
 /// The attributes of an entry of an open directory that belong in a layer.
 pub(crate) fn of_entry(entry: &Entry<'_>, kind: FileKind) -> Result<Xattrs, Errno> {
+    if let Some(table) = entry.table {
+        return table.xattrs(&entry.on_disk()?);
+    }
     Access::of(entry, kind)?.all()
 }
 
@@ -134,7 +168,15 @@ fn of_path(path: &str) -> Result<Xattrs, Errno> {
 }
 
 /// The attributes of an open file or directory that belong in a layer.
-pub(crate) fn of_open(fd: impl AsFd) -> Result<Xattrs, Errno> {
+pub(crate) fn of_open_in(table: Option<&AttributeTable>, fd: impl AsFd) -> Result<Xattrs, Errno> {
+    match table {
+        Some(table) => table.xattrs(&Metadata::at(fd, "")?),
+        None => of_open(fd),
+    }
+}
+
+/// The same of one that no table knows of.
+fn of_open(fd: impl AsFd) -> Result<Xattrs, Errno> {
     collect(
         |buffer| rustix::fs::flistxattr(&fd, buffer),
         |name, buffer| rustix::fs::fgetxattr(&fd, name, buffer),
@@ -142,7 +184,15 @@ pub(crate) fn of_open(fd: impl AsFd) -> Result<Xattrs, Errno> {
 }
 
 /// Sets one attribute of an open file or directory.
-pub(crate) fn set_open(fd: impl AsFd, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+pub(crate) fn set_open(
+    fd: impl AsFd,
+    table: Option<&AttributeTable>,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), Errno> {
+    if let Some(table) = table {
+        return table.set_xattr(&Metadata::at(fd, "")?, name, value);
+    }
     let name = CString::new(name).map_err(|_| Errno::INVAL)?;
     rustix::fs::fsetxattr(fd, name.as_c_str(), value, XattrFlags::empty())
 }

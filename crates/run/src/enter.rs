@@ -1,13 +1,15 @@
 //! Which rung a build takes: found once, by trying, before the program has a second thread.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rootfs::RootPath;
+use rootfs::{AttributeTable, RootPath};
 use sys::StopHandle;
 use sys::capabilities::{self, Capabilities};
 use sys::id_map;
 
 use crate::devices::Catalogue;
+use crate::error::chain;
 use crate::stages::{ActiveRoot, StageRoots};
 use crate::step::NetworkFiles;
 use crate::{
@@ -34,7 +36,8 @@ pub enum Rung {
     /// The container's own `/`.
     InPlace,
     /// Private roots under the state directory, and no way to run a program in them: good for
-    /// builds without RUN.
+    /// builds without RUN. Owners and the like stand in memory, so that an ordinary user without
+    /// any rights makes the image that root would.
     FilesOnly,
 }
 
@@ -109,6 +112,7 @@ pub struct Isolation {
     protected: Vec<RootPath>,
     network: NetworkFiles,
     devices: Catalogue,
+    table: Option<Arc<AttributeTable>>,
 }
 
 /// Finds the best rung by trying, and takes it: from here on the whole program is in it, its
@@ -135,6 +139,7 @@ pub fn enter(options: &EnterOptions) -> Result<Isolation> {
         protected,
         network,
         devices,
+        table: (taken.rung == Rung::FilesOnly).then(Arc::default),
     })
 }
 
@@ -165,11 +170,10 @@ fn take(options: &EnterOptions, state_dir: &Path) -> Result<Taken> {
     };
     Ok(match in_place {
         Ok(reason) => in_this_namespace(format!("{reason}; no namespaces: {lacking}")),
-        Err(error) => Taken {
-            rung: Rung::FilesOnly,
-            reason: format!("namespaces: {lacking}; in place: {error}"),
-            ..without_processes()
-        },
+        Err(error) => {
+            let error = chain(&error);
+            files_only(format!("no namespaces: {lacking}; not in place: {error}"))
+        }
     })
 }
 
@@ -184,17 +188,13 @@ fn in_this_namespace(reason: String) -> Taken {
     }
 }
 
-/// Files only, owned by whoever runs the build.
-fn without_processes() -> Taken {
-    let privileged = capabilities::effective().contains(Capabilities::CHOWN);
+/// Files only: their owners stand in a table, so that there can be any.
+fn files_only(reason: String) -> Taken {
     Taken {
         rung: Rung::FilesOnly,
-        reason: String::new(),
-        owners: match privileged {
-            true => Owners::from_usable(id_map::usable_here()),
-            false => Owners::One,
-        },
-        owners_reason: "giving files away needs the capability CHOWN".to_owned(),
+        reason,
+        owners: Owners::All,
+        owners_reason: String::new(),
         own_pids: false,
     }
 }
@@ -249,6 +249,13 @@ impl Isolation {
         defences::describe(self.rung, self.own_pids, environment_forgotten)
     }
 
+    /// Where owners and the like of files stand that the disk cannot be told; for every root that
+    /// is made beside those of the stages. `None` where the disk can be told all.
+    #[must_use]
+    pub fn attribute_table(&self) -> Option<&Arc<AttributeTable>> {
+        self.table.as_ref()
+    }
+
     /// Which owners files can have here.
     #[must_use]
     pub fn owners(&self) -> Owners {
@@ -276,7 +283,9 @@ impl Isolation {
         host::make_dirs(build_dir)?;
         let build_dir = host::real_path(build_dir)?;
         match self.rung {
-            Rung::Namespaces | Rung::FilesOnly => StageRoots::private(&build_dir),
+            Rung::Namespaces | Rung::FilesOnly => {
+                StageRoots::private(&build_dir, self.table.as_ref())
+            }
             Rung::InPlace => StageRoots::in_place(&self.state_dir, &build_dir, &self.protected),
         }
     }

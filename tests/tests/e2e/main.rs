@@ -17,6 +17,7 @@ mod language;
 mod mounts;
 mod outputs;
 mod parallel;
+mod pods;
 mod processes;
 mod remote;
 mod reproducible;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     tests.extend(signals::tests());
     tests.extend(parallel::tests());
     tests.extend(environments::tests());
+    tests.extend(pods::tests());
     tests.extend(buildkit::tests());
     tests.extend(cases::tests());
 

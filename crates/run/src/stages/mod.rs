@@ -10,8 +10,9 @@ pub(crate) mod tree;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rootfs::{Protected, RootDir, RootPath};
+use rootfs::{AttributeTable, Protected, RootDir, RootPath};
 
 use crate::{Result, host};
 
@@ -89,8 +90,8 @@ enum Rung {
 }
 
 impl StageRoots {
-    pub(crate) fn private(build_dir: &Path) -> Result<Self> {
-        Ok(Self { rung: Rung::Private(Private::new(build_dir)?) })
+    pub(crate) fn private(build_dir: &Path, table: Option<&Arc<AttributeTable>>) -> Result<Self> {
+        Ok(Self { rung: Rung::Private(Private::new(build_dir, table)?) })
     }
 
     pub(crate) fn in_place(

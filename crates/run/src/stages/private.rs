@@ -1,8 +1,9 @@
 //! Stages in directories of their own: `<build>/stages/<n>/rootfs`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rootfs::{Protected, RootDir, RootPath};
+use rootfs::{AttributeTable, Protected, RootDir, RootPath};
 
 use super::{ActiveRoot, Parent, Place, tree};
 use crate::{Error, Result, host};
@@ -15,10 +16,11 @@ pub(super) struct Private {
 }
 
 impl Private {
-    pub(super) fn new(build_dir: &Path) -> Result<Self> {
+    pub(super) fn new(build_dir: &Path, table: Option<&Arc<AttributeTable>>) -> Result<Self> {
         let path = build_dir.join("stages");
         host::make_dirs(&path)?;
         let dir = RootDir::open(&path)?;
+        let dir = table.map_or(Ok(dir.clone()), |table| dir.clone().with_table(table))?;
         Ok(Self { path, dir })
     }
 
