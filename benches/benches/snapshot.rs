@@ -6,11 +6,9 @@
 use std::time::{Duration, Instant};
 
 use kaniko_benches::timing::{medians, timed};
+use kaniko_benches::walk::stat_walk;
 use kaniko_benches::{Figure, Goal, Measure, memory, remark, size_argument, threads};
-use rootfs::{
-    Error, Flow, Metadata, OpenDirectory, Order, Protected, RootDir, RootPath, VisitDirectories,
-    WalkOptions, walk_directories,
-};
+use rootfs::{Protected, RootDir, RootPath};
 use snapshot::{Contents, ScanOptions, diff, scan};
 use testkit::ScratchRoot;
 
@@ -59,37 +57,4 @@ fn fill(root: &RootDir, files: usize) {
             root.create_file(&path, 0o644).map(drop).expect("because there is room");
         }
     }
-}
-
-/// A walk that looks at everything and remembers nothing.
-struct Bare;
-
-impl VisitDirectories for Bare {
-    type Directory = u64;
-    type Error = Error;
-
-    fn open(&self, _: &OpenDirectory) -> Result<u64, Error> {
-        Ok(0)
-    }
-
-    fn entry(
-        &self,
-        _: &OpenDirectory,
-        sum: &mut u64,
-        _: &[u8],
-        metadata: &Metadata,
-    ) -> Result<Flow, Error> {
-        *sum = sum.wrapping_add(metadata.ino);
-        Ok(Flow::Continue)
-    }
-
-    fn close(&self, _: &OpenDirectory, sum: u64) -> Result<(), Error> {
-        std::hint::black_box(sum);
-        Ok(())
-    }
-}
-
-fn stat_walk(root: &RootDir, threads: usize) {
-    let options = WalkOptions { order: Order::Any, threads, protected: &Protected::none() };
-    walk_directories(root, &RootPath::root(), &options, &Bare).expect("because all of it is ours");
 }

@@ -15,6 +15,7 @@ pub mod figure;
 pub mod memory;
 pub mod programs;
 pub mod timing;
+pub mod walk;
 
 pub use figure::{Figure, Goal, Measure, remark};
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{setup, shell};
+use crate::{dist, setup, shell};
 use figure::{Baseline, Figure};
 
 const BASELINE: &str = "benches/baseline.txt";
@@ -134,6 +134,9 @@ fn run_one(root: &Path, name: &str, baseline: &Baseline) -> Result<Vec<Figure>> 
     if ["stages", "whole"].contains(&name) {
         let build = ["build", "--quiet", "--locked", "--release", "-p", "kaniko-executor"];
         shell::cargo(root).args(build).run()?;
+    }
+    if name == "steps" {
+        dist::run(root)?;
     }
     let bench = ["bench", "--quiet", "--locked", "-p", "kaniko-benches", "--bench", name];
     let text = shell::cargo(root).args(bench).read_with_errors_shown()?;

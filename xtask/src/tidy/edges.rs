@@ -26,6 +26,7 @@ const ANY_LIBRARY: &[&str] = &[
     "cache",
     "builder",
     "testkit",
+    "tests",
 ];
 
 /// The table of `docs/ARCHITECTURE.md`, section 3: a member and what of ours it may depend on.
