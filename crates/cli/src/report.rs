@@ -74,7 +74,7 @@ pub fn render(report: &Report<'_>) -> String {
     if !report.output.is_empty() {
         let _ = writeln!(text, "last output of the command:");
         for line in report.output {
-            let _ = writeln!(text, "  | {line}");
+            let _ = writeln!(text, "  | {}", printable(line));
         }
     }
     if let Some(hint) = report.hint {
@@ -92,6 +92,15 @@ pub fn usage_error(error: &UsageError) -> String {
         let _ = writeln!(text, "hint: {hint}");
     }
     text
+}
+
+/// A command's output as text: a terminal obeys nothing of what is told a second time.
+fn printable(line: &str) -> String {
+    let shown = |c: char| match c.is_control() && c != '\t' {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    line.chars().map(shown).collect()
 }
 
 /// Messages of several lines (a parser's, say) are told in full below; the headline stays one line.
