@@ -51,6 +51,10 @@ fn about(bench: &str) -> &'static str {
             "A tree of 100,000 files is looked at before and after a step that changes nothing."
         }
         "stages" => "The release executor builds two stages that do not read each other.",
+        "steps" => {
+            "A root of 100,000 files: what `RUN true` costs on the rung `namespaces`, and what changing \
+             the stage costs in a pod, where stages take turns in `/`."
+        }
         "whole" => {
             "The release executor on the rung `namespaces`: a COPY of 100,000 small files (400 MB on \
              disk), five trivial RUNs, and the push to a registry on loopback."
