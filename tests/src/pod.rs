@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::lab::Lab;
 use crate::shell::{Finished, tool, wait};
+use crate::tree;
 
 /// What a pod allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +151,31 @@ impl Pod {
         self
     }
 
+    /// One more file of the pod's image.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn file(self, path: &str, text: &str) -> Result<Self> {
+        let path = self.directory.join("lower").join(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(path, text)?;
+        Ok(self)
+    }
+
+    /// The files of a pod that has ended.
+    ///
+    /// # Errors
+    /// Where its root cannot be mounted again.
+    pub fn files(&self) -> Result<tree::Tree> {
+        let rootfs = self.directory.join("rootfs");
+        self.mount_root(&rootfs)?;
+        let files = tree::list(&rootfs);
+        tool("umount").arg(&rootfs).read()?;
+        files
+    }
+
     /// Mounts a directory of the machine into the pod.
     #[must_use]
     pub fn mount(mut self, from: &Path, to: &str, options: &[&str]) -> Self {
@@ -210,15 +236,7 @@ impl Pod {
         let rootfs = self.directory.join("rootfs");
         let config = self.config(words, &rootfs)?;
         std::fs::write(self.directory.join("config.json"), config.to_string())?;
-        let below = match self.runtime {
-            Runtime::Docker => format!("{}:", self.dockers_own_layer()?.display()),
-            Runtime::Containerd | Runtime::Runc => String::new(),
-        };
-        let layers = format!(
-            "lowerdir={below}{0}/lower,upperdir={0}/upper,workdir={0}/work",
-            self.directory.display()
-        );
-        tool("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&rootfs).read()?;
+        self.mount_root(&rootfs)?;
         let runc = tool("runc").args(["run", "--bundle"]).arg(&self.directory).arg(&self.name);
         match runc.spawn() {
             Ok(child) => Ok(Running { pod: self, child }),
@@ -227,6 +245,22 @@ impl Pod {
                 Err(error)
             }
         }
+    }
+
+    fn mount_root(&self, rootfs: &Path) -> Result<()> {
+        let below = match self.runtime {
+            Runtime::Docker => format!("{}:", self.dockers_own_layer()?.display()),
+            Runtime::Containerd | Runtime::Runc => String::new(),
+        };
+        let layers = format!(
+            "lowerdir={below}{0}/lower,upperdir={0}/upper,workdir={0}/work",
+            self.directory.display()
+        );
+        tool("mount")
+            .args(["-t", "overlay", "overlay", "-o", &layers])
+            .arg(rootfs)
+            .read()
+            .map(|_| ())
     }
 
     /// What Docker lays between image and container: mount points, and its marker.
@@ -238,7 +272,10 @@ impl Pod {
         for path in [".dockerenv", "etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/console"] {
             std::fs::write(layer.join(path), "")?;
         }
-        std::os::unix::fs::symlink("/proc/mounts", layer.join("etc/mtab"))?;
+        let mtab = layer.join("etc/mtab");
+        if mtab.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink("/proc/mounts", mtab)?;
+        }
         Ok(layer)
     }
 

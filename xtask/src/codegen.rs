@@ -29,7 +29,8 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 fn flags() -> String {
     let mut text = "# Flags\n\nGenerated from the flag tables in `crates/cli` by `cargo xtask \
                     codegen`; do not edit.\nNames, short names and defaults are kaniko's. A flag \
-                    that is not implemented is an error that names it.\n"
+                    that is not implemented is an error that names it.\n`executor doctor` \
+                    takes the same flags and says what can be built with them.\n"
         .to_owned();
     for (program, table) in [("executor", cli::executor_table()), ("warmer", cli::warmer_table())] {
         let _ = write!(

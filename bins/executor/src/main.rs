@@ -3,6 +3,7 @@
 //! Only wires: flags and environment to a request, the rung before the first thread, the runtime,
 //! the build, the report. Read `request.rs` and `report.rs` for the two mappings.
 
+mod doctor;
 mod report;
 mod request;
 mod session;
@@ -38,6 +39,10 @@ fn run(flags: &ExecutorFlags, environment: &Environment) -> ExitCode {
         Ok(request) => request,
         Err(error) => return report::setup_failed(error.as_ref()),
     };
+    if flags.command == cli::Command::Doctor {
+        let options = request::enter_options(flags, environment, &request);
+        return doctor::examine(&request, &options);
+    }
     let observer: Arc<dyn builder::Observer> = Arc::new(report::Log::default());
     if flags.dryrun {
         return report::planned(session::plan(&request, &observer), &request);

@@ -10,7 +10,7 @@ use builder::{
     Lint, Outputs, Platform, Proxies, Reference, RootPath, RootSources, Secret, Settings,
     Timestamp,
 };
-use cli::{Environment, ExecutorFlags, RegistryFlags, SecretSource, SshFlag};
+use cli::{Command, Environment, ExecutorFlags, RegistryFlags, SecretSource, SshFlag};
 use registry::ClientOptions;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -32,7 +32,10 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let epoch = flags.source_date_epoch.or(flags.reproducible.then_some(0));
     Ok(BuildRequest {
-        dockerfile: dockerfile_place(&flags.dockerfile, &context, &here)?,
+        dockerfile: match flags.command {
+            Command::Build => dockerfile_place(&flags.dockerfile, &context, &here)?,
+            Command::Doctor => DockerfilePlace::Elsewhere,
+        },
         context,
         targets: flags.targets.clone(),
         build_args: flags.build_args.clone(),
@@ -206,6 +209,8 @@ fn outputs(flags: &ExecutorFlags, here: &Path) -> Result<Outputs> {
         image_name_with_digest_file: path(&flags.image_name_with_digest_file),
         image_name_tag_with_digest_file: path(&flags.image_name_tag_with_digest_file),
         cleanup: flags.cleanup,
+        restore: flags.preserve_context || !flags.pre_cleanup,
+        materialize: flags.materialize,
     })
 }
 

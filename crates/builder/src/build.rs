@@ -7,7 +7,7 @@ use dockerfile::Span;
 use oci::Image;
 use plan::{BuildPlan, Op, Unimplemented};
 use registry::Client;
-use run::{Isolation, StageRoots};
+use run::{Afterwards, Isolation, StageRoots};
 use sys::StopHandle;
 
 use crate::bases::Bases;
@@ -18,7 +18,7 @@ use crate::prepare::{Prepared, prepare};
 use crate::publish;
 use crate::request::BuildRequest;
 use crate::stage::Executor;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, forget_blobs};
 
 /// A finished build.
 #[derive(Debug)]
@@ -97,6 +97,9 @@ pub async fn build(
     let published = or_stopped(&stop, published).await;
     let removed = removed.await.map_err(|_| Error::Worker)?;
     published.and(removed)?;
+    if request.outputs.cleanup {
+        forget_blobs(&request.state_dir)?;
+    }
     Ok(BuildOutcome { image, took: started.elapsed() })
 }
 
@@ -182,7 +185,7 @@ struct Leftover {
 
 impl Leftover {
     fn remove(self) -> Result<(), Error> {
-        let removed = self.roots.map_or(Ok(()), |roots| roots.finish(None));
+        let removed = self.roots.map_or(Ok(()), |roots| roots.finish(Afterwards::AsBefore));
         drop(self.workspace);
         removed.map_err(Error::Stages)
     }

@@ -44,6 +44,6 @@ pub use layer::Compression;
 pub use oci::{ImageFormat, Platform, Reference, Timestamp};
 pub use plan::{BuildPlan, Entitlement, Lint};
 pub use rootfs::RootPath;
-pub use run::{Choice, EnterOptions, Isolation, enter};
+pub use run::{Afterwards, Choice, Disk, EnterOptions, Isolation, Pod, Rung, disk, enter};
 pub use sys::Secret;
 pub use transport::{Proxies, Resolver, RootSources, Roots, Settings};

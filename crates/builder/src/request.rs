@@ -80,6 +80,12 @@ pub struct Outputs {
     pub image_name_with_digest_file: Option<PathBuf>,
     /// Takes `repository:tag@digest` of each destination, a line each.
     pub image_name_tag_with_digest_file: Option<PathBuf>,
-    /// On the rung `in-place`: `/` is emptied of the image after the build.
+    /// On the rung `in-place`: `/` does not hold the image's files after the build, but what
+    /// `restore` says; on every rung nothing of the build stays in the state directory but caches
+    /// of RUN.
     pub cleanup: bool,
+    /// With `cleanup`: what `/` held before the build is back. Else it is gone.
+    pub restore: bool,
+    /// The target's files are made although no step needs them.
+    pub materialize: bool,
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use oci::{ImageDraft, LayerRef};
 use plan::{BaseImageId, BuildPlan, HistoryKind, StageBase, StageId, StagePlan, Step};
 use rootfs::RootDir;
-use run::{ActiveRoot, Isolation, StageRoots};
+use run::{ActiveRoot, Afterwards, Isolation, StageRoots};
 use snapshot::Baseline;
 use sys::StopHandle;
 
@@ -121,6 +121,13 @@ impl<'a> Executor<'a> {
             true => self.request.max_parallel_stages,
             false => 1,
         };
+        if self.request.outputs.materialize && self.roots.are_separate() {
+            self.warn_all(vec![
+                "--materialize: the files are in a private root here, and go with the build; \
+                 --isolation=in-place leaves them in `/`"
+                    .to_owned(),
+            ]);
+        }
         self.observer.observe(&Event::Scheduled { at_once: schedule.at_once(workers) });
         let failures = schedule.run(workers, |id| self.stage(id), || self.stop.stop());
         let told = failures.into_values().min_by_key(|error| matches!(error, Error::Stopped));
@@ -136,9 +143,16 @@ impl<'a> Executor<'a> {
         if succeeded && self.roots.are_separate() {
             return Ok(Some(self.roots));
         }
-        let keep = succeeded && !self.request.outputs.cleanup;
-        let last = Some(self.plan.target).filter(|target| keep && self.ledger.has_files(*target));
-        self.roots.finish(last.map(|target| target.0)).map_err(Error::Stages)?;
+        let outputs = &self.request.outputs;
+        let afterwards = match (succeeded, outputs.cleanup) {
+            (true, false) if self.ledger.has_files(self.plan.target) => {
+                Afterwards::Stage(self.plan.target.0)
+            }
+            (true, true) if !outputs.restore => Afterwards::Empty,
+            // After a failure nobody has an image for what was there.
+            (true | false, _) => Afterwards::AsBefore,
+        };
+        self.roots.finish(afterwards).map_err(Error::Stages)?;
         Ok(None)
     }
 
@@ -160,6 +174,12 @@ impl<'a> Executor<'a> {
                 StepError::Run { source: run::Error::Stopped { .. }, .. } => Error::Stopped,
                 _ if self.stop.is_stopped() => Error::Stopped,
                 source => Error::Step { span: step.span, source: Box::new(source) },
+            })?;
+        }
+        if self.request.outputs.materialize && id == self.plan.target {
+            self.root(&mut current).map_err(|source| match source {
+                _ if self.stop.is_stopped() => Error::Stopped,
+                source => Error::Step { span: stage.span, source: Box::new(source) },
             })?;
         }
         for edit in &stage.closing {

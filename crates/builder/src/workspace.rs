@@ -106,6 +106,21 @@ impl Drop for Workspace {
     }
 }
 
+/// Removes all blobs, unless another build lives: `--cleanup`.
+pub(crate) fn forget_blobs(state_dir: &Path) -> Result<(), Error> {
+    let failed = |source| Error::State { path: state_dir.to_owned(), source };
+    let Ok(_alone) = StoreLock::exclusive(&state_dir.join(STARTING)) else { return Ok(()) };
+    let state = RootDir::open(state_dir).map_err(failed)?;
+    for entry in state.read_dir(&RootPath::new("builds").map_err(failed)?).map_err(failed)? {
+        let lock = state_dir.join("builds").join(OsStr::from_bytes(&entry.name)).join(LOCK);
+        if StoreLock::exclusive(&lock).is_err() {
+            return Ok(());
+        }
+    }
+    let store = BlobStore::open(&state_dir.join("store")).map_err(Error::Store)?;
+    store.collect(0).map(drop).map_err(Error::Store)
+}
+
 /// Removes what builds that were killed left, and blobs above what the store may hold. Left to
 /// another time while a build starts; what cannot be removed is left to the user, and no reason to
 /// fail.

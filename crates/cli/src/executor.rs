@@ -18,6 +18,8 @@ use crate::{not_yet, table};
 /// Everything the executor's command line and environment ask for.
 #[derive(Debug, Clone)]
 pub struct ExecutorFlags {
+    /// What to do.
+    pub command: Command,
     /// `--context`: a directory, or a source with a scheme.
     pub context: String,
     /// `--context-sub-path`.
@@ -74,8 +76,14 @@ pub struct ExecutorFlags {
     pub allow: Vec<Allow>,
     /// `--command-timeout`; no limit if `None`.
     pub command_timeout: Option<Duration>,
-    /// `--cleanup`.
+    /// `--cleanup`, or `KANIKO_CLEANUP` where the flag is not given.
     pub cleanup: bool,
+    /// `--pre-cleanup`, or `KANIKO_PRE_CLEANUP`.
+    pub pre_cleanup: bool,
+    /// `--preserve-context`, or `KANIKO_PRESERVE_CONTEXT`.
+    pub preserve_context: bool,
+    /// `--materialize`.
+    pub materialize: bool,
     /// `--secret`.
     pub secrets: Vec<SecretFlag>,
     /// `--ssh`.
@@ -88,6 +96,15 @@ pub struct ExecutorFlags {
     pub log: LogFlags,
     /// Lines to show once: deprecated spellings, flags without effect, variables overruled.
     pub notices: Vec<String>,
+}
+
+/// What the executor is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Build an image.
+    Build,
+    /// `doctor`: say what can be built here, with these flags.
+    Doctor,
 }
 
 /// How to talk to registries.
@@ -169,6 +186,7 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
     refuse_variables(environment)?;
     let no_push = no_push(&mut values, environment)?;
     let flags = ExecutorFlags {
+        command: if values.doctor { Command::Doctor } else { Command::Build },
         context: values.text("context").unwrap_or_default(),
         context_sub_path: values.text("context-sub-path").map(PathBuf::from),
         dockerfile: values.text("dockerfile").unwrap_or_default(),
@@ -214,7 +232,15 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
             .map(|text| allow::parse(text))
             .collect::<Result<_, _>>()?,
         command_timeout: command_timeout(&values)?,
-        cleanup: values.is_set("cleanup"),
+        cleanup: switch(&values, environment, "cleanup", "KANIKO_CLEANUP")?,
+        pre_cleanup: switch(&values, environment, "pre-cleanup", "KANIKO_PRE_CLEANUP")?,
+        preserve_context: switch(
+            &values,
+            environment,
+            "preserve-context",
+            "KANIKO_PRESERVE_CONTEXT",
+        )?,
+        materialize: values.is_set("materialize"),
         secrets: secret::secrets(&values.list("secret"), environment)?,
         agents: secret::agents(&values.list("ssh"), environment)?,
         ignore_paths: ignore_paths(&values),
@@ -226,8 +252,10 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
         log: LogFlags::from_values(&values)?,
         notices: values.notices,
     };
-    check_sources(&flags)?;
-    check_together(&flags)?;
+    if flags.command == Command::Build {
+        check_sources(&flags)?;
+        check_together(&flags)?;
+    }
     Ok(flags)
 }
 
@@ -255,6 +283,21 @@ fn no_push(values: &mut Values, environment: &Environment) -> Result<bool, Error
         values.notices.push(format!("--no-push={flag} goes before KANIKO_NO_PUSH={text}"));
     }
     Ok(flag)
+}
+
+/// A flag, or else its variable.
+fn switch(
+    values: &Values,
+    environment: &Environment,
+    flag: &str,
+    name: &'static str,
+) -> Result<bool, Error> {
+    match environment.text(name) {
+        Some(text) if !values.is_given(flag) => {
+            parse_bool(text).map_err(|reason| Error::InvalidVariable { name, reason })
+        }
+        Some(_) | None => Ok(values.is_set(flag)),
+    }
 }
 
 /// `NAME` without a value takes the variable's; without such a variable the default of the

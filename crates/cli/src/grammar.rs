@@ -30,6 +30,8 @@ pub enum Parsed<T> {
 pub(crate) struct Values {
     given: BTreeMap<&'static str, Vec<String>>,
     defaults: BTreeMap<&'static str, &'static str>,
+    /// The word `doctor` was there.
+    pub(crate) doctor: bool,
     /// Lines for the person: deprecated spellings, flags without effect.
     pub(crate) notices: Vec<String>,
 }
@@ -85,7 +87,13 @@ pub(crate) fn parse(
     if let Some(text) = informational(program, table, &matches, &arguments)? {
         return Ok(Parsed::Print(text));
     }
-    collect(table, &matches).map(Parsed::Run)
+    let doctor = first_word(&matches).is_some();
+    collect(table, &matches).map(|values| Parsed::Run(Values { doctor, ..values }))
+}
+
+/// The first word that belongs to no flag. Only one of them is not answered or refused.
+fn first_word(matches: &ArgMatches) -> Option<&String> {
+    matches.get_many::<String>(WORDS).and_then(|mut words| words.next())
 }
 
 fn command(program: &'static str, table: &[Flag]) -> Command {
@@ -127,12 +135,11 @@ fn informational(
     if given("version") {
         return Ok(Some(version));
     }
-    let Some(word) = matches.get_many::<String>(WORDS).and_then(|mut words| words.next()) else {
-        return Ok(None);
-    };
+    let Some(word) = first_word(matches) else { return Ok(None) };
     match word.as_str() {
         "help" => Ok(Some(usage(program, table))),
         "version" => Ok(Some(version)),
+        "doctor" if program == "executor" && only_word(matches) => Ok(None),
         name if program == "executor" && not_yet::SUBCOMMANDS.contains(&name) => {
             Err(Error::CommandNotYet { name: name.to_owned() })
         }
@@ -142,6 +149,10 @@ fn informational(
             bool_flag: bool_before(word, table, arguments),
         }),
     }
+}
+
+fn only_word(matches: &ArgMatches) -> bool {
+    matches.get_many::<String>(WORDS).is_some_and(|words| words.count() == 1)
 }
 
 /// The boolean flag that stands right before a word which looks like its value.
@@ -269,7 +280,11 @@ fn missing_value(argument: &str, table: &[Flag], arguments: &[String]) -> Error 
 
 /// The usage text, in the layout of kaniko's.
 pub(crate) fn usage(program: &str, table: &[Flag]) -> String {
-    let mut text = format!("Usage:\n  {program} [flags]\n  {program} version\n\nFlags:\n");
+    let doctor = match program {
+        "executor" => "  executor doctor [flags]\n",
+        _ => "",
+    };
+    let mut text = format!("Usage:\n  {program} [flags]\n{doctor}  {program} version\n\nFlags:\n");
     let shown: Vec<(String, &Flag)> = table
         .iter()
         .filter(|flag| matches!(flag.status, Status::Implemented | Status::NoEffect(_)))

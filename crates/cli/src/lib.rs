@@ -29,7 +29,8 @@ pub use allow::Allow;
 pub use environment::{Environment, Network};
 pub use error::Error;
 pub use executor::{
-    Compression, ExecutorFlags, ImageFormat, Isolation, Lint, RegistryFlags, executor_flags,
+    Command, Compression, ExecutorFlags, ImageFormat, Isolation, Lint, RegistryFlags,
+    executor_flags,
 };
 pub use grammar::Parsed;
 pub use log::LogFlags;

@@ -29,10 +29,7 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("git", KeyValue, "", "options of a git context"),
     row("image-download-retry", Number, "0", REGISTRY),
     row("image-fs-extract-retry", Number, "0", "repeating the unpacking of a base image"),
-    row("materialize", Bool, "false", "unpacking of stages that are not needed"),
     row("no-push-cache", Bool, "false", CACHE),
-    row("pre-cleanup", Bool, "false", "emptying the file system before the build"),
-    row("preserve-context", Bool, "false", "restoring the file system after the build"),
     row("push-ignore-immutable-tag-errors", Bool, "false", REGISTRY),
     row("push-retry", Number, "0", REGISTRY),
     row("registry-client-cert", KeyValue, "", REGISTRY),
@@ -137,9 +134,6 @@ pub(crate) const SUBCOMMANDS: &[&str] = &["login", "push", "completion"];
 /// Variables that ask for something that is not there, and whether a false value asks for nothing.
 pub(crate) const VARIABLES: &[(&str, bool)] = &[
     ("BUILDER_OUTPUT", false),
-    ("KANIKO_CLEANUP", true),
-    ("KANIKO_PRE_CLEANUP", true),
-    ("KANIKO_PRESERVE_CONTEXT", true),
     ("KANIKO_PRINT_PLAN", true),
     ("KANIKO_REGISTRY_MAP", false),
     ("KANIKO_REGISTRY_MIRROR", false),

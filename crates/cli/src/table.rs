@@ -38,7 +38,12 @@ const EXECUTOR: &[Flag] = &[
         List,
         "a build argument, NAME=VALUE, or NAME to take it from the environment",
     ),
-    Flag::new("cleanup", Bool, "empty the file system after an in-place build").default("false"),
+    Flag::new(
+        "cleanup",
+        Bool,
+        "after an in-place build, put back what the container held before it, and keep no layers",
+    )
+    .default("false"),
     Flag::new("command-timeout", Duration, "end a RUN step that takes longer (default: no limit)"),
     Flag::new("compression", Choice(&["gzip", "zstd"]), "compression of new layers")
         .default("gzip"),
@@ -97,6 +102,8 @@ const EXECUTOR: &[Flag] = &[
     .default("warn"),
     Flag::new("log-format", Choice(LOG_FORMATS), "form of the log lines").default("color"),
     Flag::new("log-timestamp", Bool, "full time in coloured log lines").default("false"),
+    Flag::new("materialize", Bool, "unpack the target's files although no step needs them")
+        .default("false"),
     Flag::new(
         "max-parallel-stages",
         Number,
@@ -104,6 +111,18 @@ const EXECUTOR: &[Flag] = &[
     )
     .default("0"),
     Flag::new("no-push", Bool, "build, but do not push").default("false"),
+    Flag::new(
+        "pre-cleanup",
+        Bool,
+        "give up what the container holds before an in-place build: --cleanup leaves `/` empty",
+    )
+    .default("false"),
+    Flag::new(
+        "preserve-context",
+        Bool,
+        "put back what the container held even with --pre-cleanup; needs --cleanup",
+    )
+    .default("false"),
     Flag::new("oci-layout-path", Text, "directory that receives the image as an OCI layout"),
     Flag::new(
         "registry-certificate",

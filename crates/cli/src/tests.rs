@@ -271,12 +271,36 @@ fn the_environment_gives_defaults() {
         ("KANIKO_NO_PUSH", "maybe", "Error: variable KANIKO_NO_PUSH is not valid"),
         ("SOURCE_DATE_EPOCH", "now", "Error: variable SOURCE_DATE_EPOCH is not valid"),
         ("KANIKO_REGISTRY_MIRROR", "m", "Error: variable KANIKO_REGISTRY_MIRROR is not impl"),
-        ("KANIKO_CLEANUP", "true", "Error: variable KANIKO_CLEANUP is not implemented"),
+        ("KANIKO_CLEANUP", "maybe", "Error: variable KANIKO_CLEANUP is not valid"),
         ("KANIKO_CLEANUP", "false", "ok"),
     ] {
         let found = outcome(&["--no-push"], &[(name, value)]);
         assert!(found.starts_with(expected), "{name}={value}: {found}");
     }
+}
+
+#[test]
+fn the_image_that_kaniko_calls_alpine_sets_three_variables() {
+    let variables =
+        [("KANIKO_PRE_CLEANUP", "1"), ("KANIKO_CLEANUP", "1"), ("KANIKO_PRESERVE_CONTEXT", "1")];
+    let found = |line: &[&str]| {
+        let found = flags(line, &variables);
+        (found.pre_cleanup, found.cleanup, found.preserve_context)
+    };
+    assert_eq!(found(&["--no-push"]), (true, true, true));
+    assert_eq!(found(&["--no-push", "--cleanup=false"]), (true, false, true));
+}
+
+#[test]
+fn doctor_is_a_command_with_the_flags_of_a_build() {
+    let found = flags(&["doctor", "-d", "a/b", "--isolation=in-place"], &[]);
+    assert_eq!(found.command, crate::Command::Doctor);
+    assert_eq!(found.destinations, ["a/b"]);
+    // No destination is needed to ask what can be built, and no context.
+    assert_eq!(flags(&["doctor", "--context=s3://b"], &[]).command, crate::Command::Doctor);
+    assert_eq!(flags(&["--no-push"], &[]).command, crate::Command::Build);
+    let second = outcome(&["doctor", "me"], &[]);
+    assert!(second.starts_with("Error: unknown command \"doctor\""), "{second}");
 }
 
 /// A value that fits the flag and is not its default.

@@ -112,6 +112,19 @@ impl Endpoint {
         Ok(status)
     }
 
+    /// The first question, and how it is answered: the registry's root, the status, and what it
+    /// wants. Every status but success and a challenge is an error.
+    pub(crate) async fn greet(&self) -> Result<(Url, StatusCode, Vec<auth::Challenge>), Cause> {
+        let base = self.base().await?.clone();
+        let response = self.http.send(&Request::new(Method::GET, self.url("").await?)).await?;
+        let (status, challenges) = (response.status(), auth::challenges(response.headers()));
+        match status {
+            StatusCode::UNAUTHORIZED => response.discard().await,
+            _ => accept(response).await?.discard().await,
+        }
+        Ok((base, status, challenges))
+    }
+
     /// The address of a path below `/v2/`.
     pub(crate) async fn url(&self, path: &str) -> Result<Url, Cause> {
         let mut url = self.base().await?.clone();

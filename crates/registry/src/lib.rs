@@ -10,6 +10,7 @@
 //! Read first: [`Client`], [`ClientOptions`], [`BlobSource`].
 #![forbid(unsafe_code)]
 
+mod access;
 mod client;
 mod content;
 mod manifest;
@@ -25,6 +26,7 @@ mod error;
 mod progress;
 mod verify;
 
+pub use access::{Access, Wanted};
 pub use client::{Client, Resolved};
 pub use error::{Cause, Error};
 pub use options::ClientOptions;

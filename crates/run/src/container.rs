@@ -41,6 +41,19 @@ pub(crate) fn detect(told: bool) -> bool {
     gather(told).is_container()
 }
 
+/// The same, with what it was told by.
+pub(crate) fn explain(told: bool) -> (bool, String) {
+    let evidence = gather(told);
+    let reason = match &evidence {
+        Evidence { disk: true, .. } => "`/` is on a disk",
+        Evidence { initial_namespaces: true, .. } => "the namespaces are the machine's",
+        Evidence { overlay: true, .. } => "`/` is an overlay",
+        Evidence { marker: true, .. } => "a marker says so",
+        Evidence { overlay: false, marker: false, .. } => "nothing tells of one",
+    };
+    (evidence.is_container(), reason.to_owned())
+}
+
 impl Evidence {
     fn is_container(&self) -> bool {
         !self.disk && !self.initial_namespaces && (self.overlay || self.marker)

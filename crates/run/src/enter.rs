@@ -256,6 +256,12 @@ impl Isolation {
         self.table.as_ref()
     }
 
+    /// Whether each step has a pid namespace, with a /proc of its own.
+    #[must_use]
+    pub fn has_own_pids(&self) -> bool {
+        self.own_pids
+    }
+
     /// Which owners files can have here.
     #[must_use]
     pub fn owners(&self) -> Owners {

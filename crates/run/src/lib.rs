@@ -19,6 +19,7 @@ mod error;
 mod host;
 mod invocation;
 mod namespaces;
+mod pod;
 mod stages;
 mod step;
 
@@ -26,7 +27,8 @@ pub use confinement::{Confinement, DeviceRequest, Network, Rights};
 pub use enter::{Choice, EnterOptions, Isolation, Owners, Rung, enter};
 pub use error::Error;
 pub use invocation::{Exit, Identity, Invocation, Mount, MountKind, Script, Stream};
-pub use stages::{ActiveRoot, Parent, StageRoots};
+pub use pod::{Capabilities, Disk, Pod, disk};
+pub use stages::{ActiveRoot, Afterwards, Parent, StageRoots};
 
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

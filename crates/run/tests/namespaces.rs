@@ -301,7 +301,7 @@ fn stages() {
     roots.release(3).expect("because it is ours");
     assert!(!stages.join("3").exists());
     let state = fixture.state.clone();
-    fixture.roots.finish(Some(4)).expect("because they are ours");
+    fixture.roots.finish(run::Afterwards::Stage(4)).expect("because they are ours");
     assert_eq!(std::fs::read_dir(state.join("builds/1/stages")).expect("it stays").count(), 0);
     assert_eq!(std::fs::read_dir(state.join("tmp")).expect("it stays").count(), 0);
 }

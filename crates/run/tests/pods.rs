@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use rootfs::RootPath;
 use run::{
-    Choice, Confinement, DeviceRequest, Error, Exit, Identity, Invocation, Network, Parent, Rights,
-    Rung,
+    Afterwards, Choice, Confinement, DeviceRequest, Error, Exit, Identity, Invocation, Network,
+    Parent, Rights, Rung,
 };
 use support::pod::{Filter, refuse_elsewhere, run_in_pod};
 use support::{Case, Fixture, care, chain, shell};
@@ -163,7 +163,7 @@ fn pod_in_place() {
     assert_eq!(image(), first);
     roots.activate(1).expect("because it is parked");
     assert_eq!(names("/"), set("dev etc kaniko proc sys var"));
-    fixture.roots.finish(Some(3)).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    fixture.roots.finish(Afterwards::Stage(3)).unwrap_or_else(|error| panic!("{}", chain(&error)));
     assert_eq!(image(), first);
     assert_eq!(names("/kaniko/builds/1/stages"), set("before"));
 }
@@ -243,7 +243,7 @@ fn pod_volume() {
     fixture.roots.activate(1).expect("because the parking is on the mount of /");
     fixture.roots.activate(0).expect("because it is parked");
     assert_eq!(image(), first);
-    fixture.roots.finish(None).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    fixture.roots.finish(Afterwards::AsBefore).unwrap_or_else(|error| panic!("{}", chain(&error)));
     // What the container brought is back, the parking gone.
     assert_eq!(names("/"), set("dev etc kaniko motd opt proc state sys var"));
     assert_eq!(std::fs::read_to_string("/opt/old/tool").expect("it is back"), "of the image\n");

@@ -28,6 +28,12 @@ impl Page {
         Self { status: 302, ..Self::new(path, "") }.header("Location", location)
     }
 
+    /// With another status.
+    #[must_use]
+    pub fn status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
     /// One more header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -61,6 +67,12 @@ impl HttpServer {
             }
         });
         Self { address, stopped }
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.address.to_string()
     }
 
     /// The address of a path.

@@ -9,10 +9,12 @@ mod archive;
 mod behaviour;
 mod buildkit;
 mod cases;
+mod doctor;
 mod environments;
 mod errors;
 mod excess;
 mod hostile;
+mod in_place;
 mod intruder;
 mod language;
 mod leaks;
@@ -76,6 +78,8 @@ fn main() -> ExitCode {
     tests.extend(parallel::tests());
     tests.extend(environments::tests());
     tests.extend(pods::tests());
+    tests.extend(in_place::tests());
+    tests.extend(doctor::tests());
     tests.extend(buildkit::tests());
     tests.extend(cases::tests());
 

@@ -19,10 +19,13 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Runs a build in a pod; `pod` says how the pod differs from the usual one.
-pub(crate) fn run_in(build: Build, pod: Pod) -> Result<Outcome> {
-    let context = build.directory.join("context");
-    let pod = pod.mount(&context, "/workspace", &["ro"]);
+/// The build's context in the pod, where kaniko looks for it.
+pub(crate) fn with_context(build: &Build, pod: Pod) -> Pod {
+    pod.mount(&build.directory.join("context"), "/workspace", &["ro"])
+}
+
+/// Runs a build in a pod.
+pub(crate) fn run_in(build: Build, pod: &Pod) -> Result<Outcome> {
     let mut words = vec!["/kaniko/executor".to_owned(), "--context=/workspace".to_owned()];
     // The first argument is the context as the machine sees it.
     words.extend(build.arguments().into_iter().skip(1));
@@ -87,7 +90,9 @@ fn restricted_pod(lab: &Arc<Lab>, name: &str) -> Result<Pod> {
 fn same_as_root(lab: &Arc<Lab>, name: &str, dockerfile: &str) -> Result<Outcome> {
     let root = copies(lab, &format!("{name}-root"), dockerfile)?.run()?;
     root.succeeded()?;
-    let pod = run_in(copies(lab, name, dockerfile)?, restricted_pod(lab, name)?)?;
+    let build = copies(lab, name, dockerfile)?;
+    let pod = with_context(&build, restricted_pod(lab, name)?);
+    let pod = run_in(build, &pod)?;
     pod.succeeded()?;
     ensure!(pod.finished.stderr.contains("isolation files-only"), "the rung: {}", pod.text());
     let (expected, found) = (root.image()?.digest, pod.image()?.digest);
@@ -129,7 +134,8 @@ fn restricted_run(lab: &Arc<Lab>) -> Result<()> {
     let dockerfile = "FROM 127.0.0.1:9/none AS base\nCOPY late.txt /\n\
                       FROM base\nRUN true\n";
     let build = lab.build("restricted-run")?.dockerfile(dockerfile)?.file("late.txt", "late\n")?;
-    let outcome = run_in(build.arg("--no-push"), restricted_pod(lab, "restricted-run")?)?;
+    let pod = with_context(&build, restricted_pod(lab, "restricted-run")?);
+    let outcome = run_in(build.arg("--no-push"), &pod)?;
     outcome.failed(1, &["RUN true", "cannot run commands here", "user namespace", "needs root"])?;
     ensure!(!outcome.finished.stderr.contains("manifest"), "it asked: {}", outcome.text());
     Ok(())
@@ -157,8 +163,8 @@ fn runtimes(lab: &Arc<Lab>) -> Result<()> {
     ] {
         let name = format!("runtime-{runtime:?}").to_lowercase();
         let build = lab.build(&name)?.dockerfile(SWITCHES)?.arg("--reproducible").push();
-        let pod = Pod::new(lab, &name, Seccomp::Default)?.runtime(runtime);
-        let outcome = run_in(build, pod)?;
+        let pod = with_context(&build, Pod::new(lab, &name, Seccomp::Default)?.runtime(runtime));
+        let outcome = run_in(build, &pod)?;
         outcome.succeeded()?;
         ensure!(outcome.finished.stderr.contains("in-place"), "the rung: {}", outcome.text());
         let root = outcome.image()?.unpack()?;

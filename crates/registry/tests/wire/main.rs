@@ -1,5 +1,6 @@
 //! The client against registries on loopback: Debian's docker-registry, and one that misbehaves.
 
+mod access;
 mod faults;
 mod real;
 mod support;

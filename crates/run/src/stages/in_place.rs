@@ -14,7 +14,7 @@ use rootfs::{FileKind, Protected, RootDir, RootPath};
 use rustix::io::Errno;
 
 use super::tree::{self, copy_attributes};
-use super::{ActiveRoot, Parent, Place};
+use super::{ActiveRoot, Afterwards, Parent, Place};
 use crate::{Error, Result};
 
 /// Where stages are parked when the state directory is on another mount than `/`.
@@ -129,11 +129,17 @@ impl InPlace {
         Ok(())
     }
 
-    pub(super) fn finish(self, last: Option<usize>) -> Result<()> {
+    pub(super) fn finish(self, afterwards: Afterwards) -> Result<()> {
         let mut state = self.lock();
-        match last {
-            Some(stage) => self.switch_to(&mut state, stage)?,
-            None => {
+        match afterwards {
+            Afterwards::Stage(stage) => self.switch_to(&mut state, stage)?,
+            Afterwards::Empty => {
+                self.vacate(&mut state)?;
+                self.root.remove_tree(&self.parking.join(BEFORE)?, &Protected::none())?;
+            }
+            // Nothing was moved yet: it is as before.
+            Afterwards::AsBefore if state.occupant == Occupant::Container => {}
+            Afterwards::AsBefore => {
                 self.vacate(&mut state)?;
                 self.bring(&self.parking.join(BEFORE)?)?;
             }

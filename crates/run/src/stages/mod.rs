@@ -77,6 +77,17 @@ pub enum Parent {
     Finished,
 }
 
+/// What `/` holds when a build in place has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// The files of this stage, as in kaniko.
+    Stage(usize),
+    /// What it held before the build.
+    AsBefore,
+    /// Nothing but what must stay. What it held before goes with the build's directory.
+    Empty,
+}
+
 /// The roots of the stages of one build. Stages are named by their index in the plan.
 #[derive(Debug)]
 pub struct StageRoots {
@@ -146,12 +157,11 @@ impl StageRoots {
         }
     }
 
-    /// Ends the build. On the rung `in-place`, `/` holds stage `last` afterwards, as in kaniko
-    /// (`None`: what it held before the build is back); private roots are all removed.
-    pub fn finish(self, last: Option<usize>) -> Result<()> {
+    /// Ends the build: says what `/` holds on the rung `in-place`; private roots are all removed.
+    pub fn finish(self, afterwards: Afterwards) -> Result<()> {
         match self.rung {
             Rung::Private(private) => private.finish(),
-            Rung::InPlace(in_place) => in_place.finish(last),
+            Rung::InPlace(in_place) => in_place.finish(afterwards),
         }
     }
 }

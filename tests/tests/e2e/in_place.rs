@@ -1,0 +1,113 @@
+//! What is in a pod after a build in place, by the flags that say so.
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use kaniko_tests::Lab;
+use kaniko_tests::pod::{Pod, Seccomp};
+
+use crate::pods::{run_in, with_context};
+use crate::{Test, root_test};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        root_test("in_place::what_a_pod_holds_after_a_build", afterwards),
+        root_test("in_place::files_that_no_step_needs", materialized),
+        root_test("in_place::private_roots_take_the_same_flags", on_private_roots),
+    ]
+}
+
+const STEPS: &str = "ARG REGISTRY\nFROM ${REGISTRY}/busybox\nRUN echo x > /made\n";
+const FAILS: &str = "ARG REGISTRY\nFROM ${REGISTRY}/busybox\nRUN echo x > /made && exit 3\n";
+const NO_STEPS: &str = "ARG REGISTRY\nFROM ${REGISTRY}/busybox\nENV A=b\n";
+
+/// Whether something is there afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stays {
+    /// What the build made or unpacked.
+    image: bool,
+    /// What the pod brought: alone in a directory, and beside what the runtime mounts.
+    pods: bool,
+    /// Layers in the state directory.
+    blobs: bool,
+}
+
+const IMAGE: Stays = Stays { image: true, pods: false, blobs: true };
+const RESTORED: Stays = Stays { image: false, pods: true, blobs: false };
+const EMPTY: Stays = Stays { image: false, pods: false, blobs: false };
+
+/// Builds in an ordinary pod, and looks at what the pod holds then.
+fn check(
+    lab: &Arc<Lab>,
+    dockerfile: &str,
+    flags: &[&str],
+    code: i32,
+    expected: Stays,
+) -> Result<()> {
+    let build = lab.build("in-place")?.dockerfile(dockerfile)?.arg("--no-push");
+    let build = flags.iter().fold(build, |build, flag| build.arg(*flag));
+    let pod = Pod::new(lab, "in-place", Seccomp::Default)?;
+    let pod = pod.file("tools/tool", "of the pod\n")?.file("etc/of-the-pod", "x\n")?;
+    let pod = with_context(&build, pod);
+    let outcome = run_in(build, &pod)?;
+    let wrong = |what: &str| anyhow!("{flags:?}: {what}: {}", outcome.text());
+    if outcome.finished.code != Some(code) {
+        return Err(wrong("the status is another"));
+    }
+    let files = pod.files()?;
+    let below = |place: &str| files.keys().any(|path| path.starts_with(place));
+    let file = |path: &str, content: &str| {
+        files.get(path).is_some_and(|found| *found == format!("f 0644 0:0 {content:?}"))
+    };
+    let both = |one: bool, other: bool| match one == other {
+        true => Ok(one),
+        false => Err(wrong("one file without the other")),
+    };
+    let found = Stays {
+        image: below("/bin/busybox"),
+        pods: both(file("/tools/tool", "of the pod\n"), file("/etc/of-the-pod", "x\n"))?,
+        blobs: below("/kaniko/store/blobs/sha256/"),
+    };
+    if found != expected {
+        return Err(wrong(&format!("{found:?}, not {expected:?}")));
+    }
+    if below("/kaniko/builds/") {
+        return Err(wrong("the build's directory is left behind"));
+    }
+    match both(file("/made", "x\n"), found.image && dockerfile == STEPS) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(wrong("/made is not as the rest of the image")),
+    }
+}
+
+fn afterwards(lab: &Arc<Lab>) -> Result<()> {
+    check(lab, STEPS, &[], 0, IMAGE)?;
+    check(lab, STEPS, &["--pre-cleanup"], 0, IMAGE)?;
+    check(lab, STEPS, &["--cleanup"], 0, RESTORED)?;
+    check(lab, STEPS, &["--pre-cleanup", "--cleanup"], 0, EMPTY)?;
+    check(lab, STEPS, &["--pre-cleanup", "--cleanup", "--preserve-context"], 0, RESTORED)?;
+    // Nobody has an image for what was there.
+    let failed = Stays { blobs: true, ..RESTORED };
+    check(lab, FAILS, &["--pre-cleanup", "--cleanup"], 3, failed)
+}
+
+fn materialized(lab: &Arc<Lab>) -> Result<()> {
+    check(lab, NO_STEPS, &[], 0, RESTORED)?;
+    check(lab, NO_STEPS, &["--materialize"], 0, IMAGE)?;
+    check(lab, NO_STEPS, &["--materialize", "--cleanup"], 0, RESTORED)
+}
+
+fn on_private_roots(lab: &Arc<Lab>) -> Result<()> {
+    let build = lab.build("private-flags")?.dockerfile(NO_STEPS)?.arg("--no-push");
+    let flags = ["--pre-cleanup", "--cleanup", "--preserve-context", "--materialize"];
+    let build = flags.iter().fold(build, |build, flag| build.arg(*flag));
+    let outcome = build.run()?;
+    outcome.succeeded()?;
+    let said = &outcome.finished.stderr;
+    let blobs = outcome.directory.join("state/store/blobs/sha256");
+    let left = std::fs::read_dir(&blobs)?.count();
+    match said.contains("Unpacked 1 layers") && said.contains("private root") && left == 0 {
+        true => Ok(()),
+        false => Err(anyhow!("{left} blobs are left: {}", outcome.text())),
+    }
+}
