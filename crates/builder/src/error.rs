@@ -341,6 +341,10 @@ impl Error {
                     "the kernel may have killed the command for want of memory: look at the pod's memory limit"
                         .to_owned(),
                 ),
+                StepError::Run { source: run::Error::Supervisor { .. }, .. } => Some(
+                    "the step itself may have killed it (`kill -9 -1` and `kill -9 $PPID` do), or the kernel for want of memory"
+                        .to_owned(),
+                ),
                 _ => None,
             },
             Error::Plan { errors } => errors.first().and_then(plan::Error::hint),

@@ -17,8 +17,11 @@ pub(crate) struct Mask(libc::sigset_t);
 /// Makes SIGTERM, SIGINT and SIGHUP wait, until [`watch`] takes them.
 ///
 /// Call it in `main` before any other thread exists: threads inherit it, so that none is
-/// interrupted.
+/// interrupted. SIGXFSZ is ignored from here on: a write beyond the limit of a file's size is an
+/// error that names the file, and not the end of the program.
 pub fn block_stopping() -> Result<(), Errno> {
+    // SAFETY: ignoring a signal runs no code of ours; children get all signals as they were made.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     change_mask(libc::SIG_BLOCK, &set_of(&STOPPING)).map(drop)
 }
 

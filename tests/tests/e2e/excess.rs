@@ -21,6 +21,9 @@ pub(crate) fn tests() -> Vec<Test> {
         root_test("excess::a_disk_with_no_room_for_the_layer", disk_full_at_layer),
         root_test("excess::output_without_end", output),
         root_test("excess::output_of_any_bytes", bytes),
+        root_test("excess::few_descriptors", few_descriptors),
+        root_test("excess::small_files_only", small_files),
+        root_test("excess::a_step_that_kills_its_supervisor", supervisor),
         root_test("excess::a_key_file_is_no_agent", key_file),
     ];
     for case in CASES {
@@ -201,6 +204,44 @@ fn bytes(lab: &Arc<Lab>) -> Result<()> {
         ensure!(!error, "{byte:?} is in the error: {}", outcome.text());
     }
     Ok(())
+}
+
+/// The executor under a limit, with a step and a copy of many files.
+fn limited(lab: &Arc<Lab>, name: &str, limit: &str) -> Result<Outcome> {
+    let mut build = lab.build(name)?.dockerfile(&format!(
+        "{BUSYBOX}RUN mkdir /made && cd /made && seq 1 300 | xargs touch\nCOPY many /many/\n\
+         RUN echo x > /x\n"
+    ))?;
+    for number in 0..300 {
+        build = build.file(&format!("many/{number}"), "x")?;
+    }
+    let build = into_archive(build);
+    let finished = tool("prlimit")
+        .arg(limit)
+        .arg(lab.executor())
+        .args(build.arguments())
+        .arg("--isolation=namespaces")
+        .arg(format!("--kaniko-dir={}", build.directory.join("state").display()))
+        .current_dir(&build.directory)
+        .finish()?;
+    Ok(build.ended(finished))
+}
+
+fn few_descriptors(lab: &Arc<Lab>) -> Result<()> {
+    let outcome = limited(lab, "few-descriptors", "--nofile=64:64")?;
+    read(outcome)?.holds(&["f 0644 0:0 /made/300", "f 0644 0:0 /many/299 \"x\"", "f 0644 0:0 /x"])
+}
+
+fn small_files(lab: &Arc<Lab>) -> Result<()> {
+    let outcome = limited(lab, "small-files", "--fsize=65536:65536")?;
+    failed_cleanly(&outcome, 1, &["File too large", "error: "])
+}
+
+fn supervisor(lab: &Arc<Lab>) -> Result<()> {
+    // As root of the machine there is a pid namespace: what watches over the step is out of reach.
+    let steps = "RUN kill -9 $PPID; kill -9 -1; sleep 0.1; echo x > /x\n";
+    let build = lab.build("supervisor")?.dockerfile(&format!("{BUSYBOX}{steps}"))?;
+    read(into_archive(build).run()?)?.holds(&["f 0644 0:0 /x"])
 }
 
 fn key_file(lab: &Arc<Lab>) -> Result<()> {
