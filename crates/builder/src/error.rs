@@ -348,6 +348,11 @@ impl Error {
                 _ => None,
             },
             Error::Plan { errors } => errors.first().and_then(plan::Error::hint),
+            Error::CannotRun { .. } => Some(
+                "RUN needs a pod that runs as root, the runtime's default profile will do, or one \
+                 in which user namespaces are allowed; `executor doctor` says what this one allows"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! What is in a pod after a build in place, by the flags that say so.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -36,7 +37,8 @@ const IMAGE: Stays = Stays { image: true, pods: false, blobs: true };
 const RESTORED: Stays = Stays { image: false, pods: true, blobs: false };
 const EMPTY: Stays = Stays { image: false, pods: false, blobs: false };
 
-/// Builds in an ordinary pod, and looks at what the pod holds then.
+/// Builds in an ordinary pod, and looks at what the pod holds then; and once more with the state
+/// on a volume, where stages are parked in `/` itself.
 fn check(
     lab: &Arc<Lab>,
     dockerfile: &str,
@@ -44,11 +46,29 @@ fn check(
     code: i32,
     expected: Stays,
 ) -> Result<()> {
+    check_in(lab, dockerfile, flags, code, expected, None)
+}
+
+fn check_on_volume(lab: &Arc<Lab>, flags: &[&str], expected: Stays) -> Result<()> {
+    let volume = lab.scratch("volume")?;
+    let flags: Vec<&str> = flags.iter().copied().chain(["--kaniko-dir=/state"]).collect();
+    check_in(lab, STEPS, &flags, 0, Stays { blobs: false, ..expected }, Some(&volume))
+}
+
+fn check_in(
+    lab: &Arc<Lab>,
+    dockerfile: &str,
+    flags: &[&str],
+    code: i32,
+    expected: Stays,
+    volume: Option<&Path>,
+) -> Result<()> {
     let build = lab.build("in-place")?.dockerfile(dockerfile)?.arg("--no-push");
     let build = flags.iter().fold(build, |build, flag| build.arg(*flag));
     let pod = Pod::new(lab, "in-place", Seccomp::Default)?;
     let pod = pod.file("tools/tool", "of the pod\n")?.file("etc/of-the-pod", "x\n")?;
     let pod = with_context(&build, pod);
+    let pod = volume.into_iter().fold(pod, |pod, volume| pod.mount(volume, "/state", &["rw"]));
     let outcome = run_in(build, &pod)?;
     let wrong = |what: &str| anyhow!("{flags:?}: {what}: {}", outcome.text());
     if outcome.finished.code != Some(code) {
@@ -71,7 +91,7 @@ fn check(
     if found != expected {
         return Err(wrong(&format!("{found:?}, not {expected:?}")));
     }
-    if below("/kaniko/builds/") {
+    if below("/kaniko/builds/") || below("/.kaniko-parked") {
         return Err(wrong("the build's directory is left behind"));
     }
     match both(file("/made", "x\n"), found.image && dockerfile == STEPS) {
@@ -86,6 +106,9 @@ fn afterwards(lab: &Arc<Lab>) -> Result<()> {
     check(lab, STEPS, &["--cleanup"], 0, RESTORED)?;
     check(lab, STEPS, &["--pre-cleanup", "--cleanup"], 0, EMPTY)?;
     check(lab, STEPS, &["--pre-cleanup", "--cleanup", "--preserve-context"], 0, RESTORED)?;
+    check_on_volume(lab, &[], IMAGE)?;
+    check_on_volume(lab, &["--cleanup"], RESTORED)?;
+    check_on_volume(lab, &["--pre-cleanup", "--cleanup"], EMPTY)?;
     // Nobody has an image for what was there.
     let failed = Stays { blobs: true, ..RESTORED };
     check(lab, FAILS, &["--pre-cleanup", "--cleanup"], 3, failed)

@@ -156,17 +156,20 @@ RUN test -e /etc/one && test ! -e /etc/two && test -e /var/lib/one && rm /bin/vi
 
 fn runtimes(lab: &Arc<Lab>) -> Result<()> {
     let mut trees = Vec::new();
-    for (runtime, of_the_pod) in [
-        (Runtime::Docker, "hostname\nhosts\n"),
-        (Runtime::Containerd, "hostname\nhosts\n"),
-        (Runtime::Runc, ""),
+    for (runtime, seccomp, rung, of_the_pod) in [
+        (Runtime::Docker, Seccomp::Default, "in-place", "hostname\nhosts\n"),
+        (Runtime::Containerd, Seccomp::Default, "in-place", "hostname\nhosts\n"),
+        (Runtime::Runc, Seccomp::Default, "in-place", ""),
+        (Runtime::Docker, Seccomp::Unconfined, "namespaces", "hosts\n"),
+        (Runtime::Runc, Seccomp::Unconfined, "namespaces", ""),
     ] {
-        let name = format!("runtime-{runtime:?}").to_lowercase();
+        let name = format!("runtime-{runtime:?}-{rung}").to_lowercase();
         let build = lab.build(&name)?.dockerfile(SWITCHES)?.arg("--reproducible").push();
-        let pod = with_context(&build, Pod::new(lab, &name, Seccomp::Default)?.runtime(runtime));
+        let pod = with_context(&build, Pod::new(lab, &name, seccomp)?.runtime(runtime));
         let outcome = run_in(build, &pod)?;
         outcome.succeeded()?;
-        ensure!(outcome.finished.stderr.contains("in-place"), "the rung: {}", outcome.text());
+        let taken = outcome.finished.stderr.contains(&format!("isolation {rung}: "));
+        ensure!(taken, "the rung: {}", outcome.text());
         let root = outcome.image()?.unpack()?;
         let files = tree::list(&root)?;
         for path in ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/var/run/secrets"] {

@@ -160,7 +160,11 @@ fn all() -> Vec<Told> {
         told(check_push(false), CHECK_PUSH),
         Told { hint: Some("credentials"), ..told(check_push(true), CHECK_PUSH) },
         told(Error::Client(registry_error(false)), "cannot set up the registry client"),
-        Told { line: Some(5), ..told(cannot_run, "the Dockerfile has RUN instructions") },
+        Told {
+            line: Some(5),
+            hint: Some("executor doctor"),
+            ..told(cannot_run, "the Dockerfile has RUN instructions")
+        },
         Told { line: Some(7), ..told(step(user), STEP) },
         Told { line: Some(7), exit_code: 42, ..told(ended(Exit::Code(42)), STEP) },
         Told { line: Some(7), exit_code: 143, ..told(ended(Exit::Signal(15)), STEP) },

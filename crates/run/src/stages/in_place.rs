@@ -133,10 +133,7 @@ impl InPlace {
         let mut state = self.lock();
         match afterwards {
             Afterwards::Stage(stage) => self.switch_to(&mut state, stage)?,
-            Afterwards::Empty => {
-                self.vacate(&mut state)?;
-                self.root.remove_tree(&self.parking.join(BEFORE)?, &Protected::none())?;
-            }
+            Afterwards::Empty => self.vacate(&mut state)?,
             // Nothing was moved yet: it is as before.
             Afterwards::AsBefore if state.occupant == Occupant::Container => {}
             Afterwards::AsBefore => {
@@ -148,7 +145,9 @@ impl InPlace {
             self.root.remove_tree(&self.parked(stage)?, &Protected::none())?;
         }
         self.root.remove_tree(&self.parking.join("aside")?, &Protected::none())?;
-        // Both fail where something is left: what the container held before stays parked.
+        // Not before: the build's context may have been in it. As before, nothing is there.
+        self.root.remove_tree(&self.parking.join(BEFORE)?, &Protected::none())?;
+        // Both fail where something is left.
         let gone = self.root.remove(&self.parking);
         if self.at_top && gone.is_ok() {
             let _ = self.root.remove(&RootPath::new(PARKING)?);

@@ -80,11 +80,11 @@ pub enum Parent {
 /// What `/` holds when a build in place has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Afterwards {
-    /// The files of this stage, as in kaniko.
+    /// The files of this stage, as in kaniko. What it held before is gone.
     Stage(usize),
     /// What it held before the build.
     AsBefore,
-    /// Nothing but what must stay. What it held before goes with the build's directory.
+    /// Nothing but what must stay. What it held before is gone too.
     Empty,
 }
 
