@@ -26,6 +26,7 @@ mod processes;
 mod remote;
 mod reproducible;
 mod signals;
+mod stopping;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
     tests.extend(leaks::tests());
     tests.extend(processes::tests());
     tests.extend(signals::tests());
+    tests.extend(stopping::tests());
     tests.extend(parallel::tests());
     tests.extend(environments::tests());
     tests.extend(pods::tests());

@@ -303,7 +303,7 @@ fn secrets_are_gone(lab: &Arc<Lab>) -> Result<()> {
 }
 
 /// Whether a file below holds these bytes; large files are programs.
-fn holds(directory: &Path, bytes: &[u8]) -> Result<bool> {
+pub(crate) fn holds(directory: &Path, bytes: &[u8]) -> Result<bool> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let found = entry.metadata()?;
