@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
+use crate::fault::FaultRegistry;
 use crate::http_server::Page;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -39,17 +40,13 @@ pub fn debian(layout: &Path, tag: &str, cache: &Path) -> Result<(), String> {
     write_layout(layout, tag, &tar, &json!({ "Env": [PATH], "Cmd": ["bash"] }))
 }
 
-/// An image of these layers, whatever is in them, as the pages of a registry that serves it as
-/// `repository:latest`. A layer that is not compressed is served as gzip.
-#[must_use]
-pub fn served(repository: &str, layers: &[Vec<u8>]) -> Vec<Page> {
-    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The manifest of an image of these layers, whatever is in them; `put` stores a blob.
+fn manifest_of(layers: &[Vec<u8>], mut put: impl FnMut(Vec<u8>)) -> Vec<u8> {
     const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-    let mut pages = vec![Page::new("/v2/", "{}")];
-    let mut put = |content: Vec<u8>| {
+    let mut described = |media_type: &str, content: Vec<u8>| {
         let (digest, size) = (format!("sha256:{}", hex(&content)), content.len());
-        pages.push(Page::new(&format!("/v2/{repository}/blobs/{digest}"), content));
-        (digest, size)
+        put(content);
+        json!({ "mediaType": media_type, "digest": digest, "size": size })
     };
     let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
     for layer in layers {
@@ -58,30 +55,34 @@ pub fn served(repository: &str, layers: &[Vec<u8>]) -> Vec<Page> {
             Some(b"\x28\xb5") => (layer.clone(), "zstd"),
             _ => (crate::tar_builder::gzip(layer), "gzip"),
         };
-        let mut plain = Vec::new();
-        let decoded = flate2::read::MultiGzDecoder::new(&stored[..]).read_to_end(&mut plain);
         // One that cannot be read has no right name.
-        let named = if decoded.is_ok() { &plain } else { layer };
-        diff_ids.push(format!("sha256:{}", hex(named)));
-        let (digest, size) = put(stored);
-        let media_type = format!("{LAYER}+{form}");
-        descriptors.push(json!({ "mediaType": media_type, "digest": digest, "size": size }));
+        let plain = decoded(&stored);
+        diff_ids.push(format!("sha256:{}", hex(plain.as_ref().unwrap_or(layer))));
+        descriptors.push(described(&format!("{LAYER}+{form}"), stored));
     }
-    let (config, config_size) = put(bytes(&json!({
+    let config = bytes(&json!({
         "architecture": "amd64",
         "os": "linux",
         "config": { "Env": [PATH] },
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
-    })));
-    let manifest = bytes(&json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": config, "size": config_size,
-        },
-        "layers": descriptors,
     }));
+    let config = described("application/vnd.oci.image.config.v1+json", config);
+    bytes(&json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": descriptors,
+    }))
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// An image of these layers, whatever is in them, as the pages of a registry that serves it as
+/// `repository:latest`. A layer that is not compressed is served as gzip.
+#[must_use]
+pub fn served(repository: &str, layers: &[Vec<u8>]) -> Vec<Page> {
+    let mut pages = vec![Page::new("/v2/", "{}")];
+    let manifest = manifest_of(layers, |content| {
+        let path = format!("/v2/{repository}/blobs/sha256:{}", hex(&content));
+        pages.push(Page::new(&path, content));
+    });
     let digest = format!("sha256:{}", hex(&manifest));
     for reference in ["latest", &digest] {
         let page = Page::new(&format!("/v2/{repository}/manifests/{reference}"), manifest.clone());
@@ -89,6 +90,26 @@ pub fn served(repository: &str, layers: &[Vec<u8>]) -> Vec<Page> {
         pages.push(page.header("Docker-Content-Digest", &digest));
     }
     pages
+}
+
+/// The same in a registry whose answers can be spoilt.
+pub fn store(registry: &FaultRegistry, repository: &str, layers: &[Vec<u8>]) {
+    let manifest = manifest_of(layers, |content| {
+        registry.put_blob(repository, &content);
+    });
+    registry.put_manifest(repository, "latest", MANIFEST, &manifest);
+}
+
+/// The content of a layer, if it is whole and not too large.
+fn decoded(stored: &[u8]) -> Option<Vec<u8>> {
+    const MOST: u64 = 64 << 20;
+    let reader: Box<dyn Read> = match stored.first_chunk() {
+        Some(b"\x28\xb5") => Box::new(zstd::Decoder::new(stored).ok()?),
+        _ => Box::new(flate2::read::MultiGzDecoder::new(stored)),
+    };
+    let mut plain = Vec::new();
+    reader.take(MOST + 1).read_to_end(&mut plain).ok()?;
+    (plain.len() as u64 <= MOST).then_some(plain)
 }
 
 /// Writes an image of one gzip layer into an OCI layout, beside the images that are there.
@@ -157,7 +178,11 @@ fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn busybox_tar() -> Result<Vec<u8>, String> {
+/// The files of busybox as a tar.
+///
+/// # Errors
+/// Where busybox is not installed.
+pub fn busybox_tar() -> Result<Vec<u8>, String> {
     let program = ["/bin/busybox", "/usr/bin/busybox"].iter().map(Path::new).find(|p| p.exists());
     let program = program.ok_or("busybox is not installed (package busybox-static)")?;
     let binary = std::fs::read(program).map_err(|error| error.to_string())?;

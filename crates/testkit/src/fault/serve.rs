@@ -104,6 +104,13 @@ fn answer(
         connection.reset();
         return None;
     }
+    if let Some(Action::Silence(most)) = action
+        && entry.received.max(reply.body.len() as u64) > most as u64
+    {
+        shared.lock().log.push(entry);
+        shared.wait(Duration::from_secs(600));
+        return None;
+    }
     entry.status = reply.status;
     shared.lock().log.push(entry);
     deliver(shared, connection, head, &reply, action.as_ref())

@@ -55,6 +55,8 @@ pub enum Action {
     ShortBody,
     /// Send half of the body, then nothing.
     Stall,
+    /// Never answer where the request or the answer has more bytes of body than this.
+    Silence(usize),
     /// Send one byte at a time, with this pause.
     Drip(Duration),
     /// Flip one bit of the body.
