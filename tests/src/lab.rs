@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, bail};
 use testkit::base_image;
+use testkit::http_server::HttpServer;
 use testkit::registry::Registry;
 
 use crate::build::Build;
+use crate::packages;
 use crate::shell::tool;
 
 /// Everything a test needs; made once for all of them.
@@ -19,6 +21,7 @@ pub struct Lab {
     cache: PathBuf,
     registry: Registry,
     debian: Mutex<bool>,
+    packages: Mutex<Option<HttpServer>>,
     next: AtomicU32,
 }
 
@@ -48,6 +51,7 @@ impl Lab {
             cache,
             registry,
             debian: Mutex::new(false),
+            packages: Mutex::new(None),
             next: AtomicU32::new(0),
         };
         let layout = lab.work.join("bases");
@@ -88,6 +92,20 @@ impl Lab {
             *done = true;
         }
         Ok(())
+    }
+
+    /// The address of an archive with a few Debian packages, for `apt-get` in steps.
+    ///
+    /// # Errors
+    /// Where the packages cannot be had.
+    pub fn packages(&self) -> Result<String> {
+        let mut server =
+            self.packages.lock().map_err(|_| anyhow::anyhow!("another test failed"))?;
+        if server.is_none() {
+            *server = Some(packages::serve(&self.cache)?);
+        }
+        let url = server.as_ref().map(|server| server.url("/"));
+        url.context("because it was just started")
     }
 
     /// Copies an image of an OCI layout into the registry.

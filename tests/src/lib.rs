@@ -10,6 +10,7 @@ mod build;
 pub mod buildah;
 mod image;
 mod lab;
+mod packages;
 pub mod pod;
 mod shell;
 pub mod tree;

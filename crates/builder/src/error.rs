@@ -180,6 +180,8 @@ pub enum StepError {
         exit: Exit,
         /// The last lines it wrote.
         tail: Vec<String>,
+        /// Why it could not have some owners, where it may have failed for want of them.
+        owners: Option<String>,
     },
     /// The program could not be run.
     #[error("cannot run \"{program}\"")]
@@ -345,6 +347,9 @@ impl Error {
                     "the step itself may have killed it (`kill -9 -1` and `kill -9 $PPID` do), or the kernel for want of memory"
                         .to_owned(),
                 ),
+                StepError::Exit { owners: Some(reason), .. } => Some(format!(
+                    "if the command wants a user or group that cannot be had here: {reason}"
+                )),
                 _ => None,
             },
             Error::Plan { errors } => errors.first().and_then(plan::Error::hint),

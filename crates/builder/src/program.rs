@@ -93,9 +93,18 @@ impl<'a> Executor<'a> {
         match exit {
             Exit::Code(0) => Ok(()),
             Exit::Code(_) | Exit::Signal(_) | Exit::TimedOut(_) => {
-                Err(StepError::Exit { program, exit, tail: tail.into() })
+                let tail: Vec<String> = tail.into();
+                let owners = self.missing_owners(&tail);
+                Err(StepError::Exit { program, exit, tail, owners })
             }
         }
+    }
+
+    /// Why some owners cannot be had here, where a program says what it does for want of one.
+    fn missing_owners(&self, tail: &[String]) -> Option<String> {
+        let told = |line: &String| line.contains("Invalid argument");
+        let narrow = self.isolation.owners() != run::Owners::All;
+        (narrow && tail.iter().any(told)).then(|| self.isolation.owners_reason().to_owned())
     }
 }
 

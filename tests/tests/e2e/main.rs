@@ -25,6 +25,7 @@ mod pods;
 mod processes;
 mod remote;
 mod reproducible;
+mod rungs;
 mod signals;
 mod stopping;
 
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
     tests.extend(pods::tests());
     tests.extend(in_place::tests());
     tests.extend(doctor::tests());
+    tests.extend(rungs::tests());
     tests.extend(buildkit::tests());
     tests.extend(cases::tests());
 
