@@ -95,7 +95,8 @@ impl Pod {
         for path in ["lower/kaniko", "lower/workspace", "upper", "work", "rootfs"] {
             std::fs::create_dir_all(directory.join(path))?;
         }
-        std::fs::copy(lab.executor(), directory.join("lower/kaniko/executor"))?;
+        // A link: many pods would fill the disk.
+        std::fs::hard_link(lab.executor(), directory.join("lower/kaniko/executor"))?;
         for file in ["hosts", "resolv.conf"] {
             let text = std::fs::read(Path::new("/etc").join(file)).unwrap_or_default();
             std::fs::write(directory.join(file), text)?;
@@ -228,6 +229,10 @@ impl Pod {
     /// Where its root cannot be mounted, or runc is not there.
     pub fn start(&self, words: &[String]) -> Result<Running<'_>> {
         if self.user_namespace {
+            let executor = self.directory.join("lower/kaniko/executor");
+            let copy = executor.with_extension("own");
+            std::fs::copy(&executor, &copy)?;
+            std::fs::rename(&copy, &executor)?;
             // As container runtimes do where mounts cannot map ids.
             let owner = format!("{FIRST_ID}:{FIRST_ID}");
             let own = ["lower", "upper", "work"].map(|name| self.directory.join(name));

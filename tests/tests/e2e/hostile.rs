@@ -1,15 +1,19 @@
 //! Hostile archives through the real program: as layers of a base image, through `COPY --from`,
 //! and by `ADD`. The worst of `testkit::hostile`; the tests of `layer` and `copy` try all of them.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use kaniko_tests::pod::{Pod, Seccomp};
 use kaniko_tests::{Lab, Outcome};
 use testkit::base_image;
 use testkit::hostile::{Canary, Case, Outcome as Expected, Way, cases};
 use testkit::http_server::HttpServer;
+use testkit::tar_builder::TarBuilder;
 
 use crate::archive::into_archive;
 use crate::{Test, root_test};
@@ -62,11 +66,91 @@ const WORST: &[&str] = &[
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
-    [("layers", Way::Layers), ("copy_from", Way::CopyFrom), ("add", Way::Add)]
-        .map(|(name, way)| {
-            root_test(format!("hostile::archives_as_{name}"), move |lab| try_all(lab, name, way))
-        })
-        .into()
+    let ways = [("layers", Way::Layers), ("copy_from", Way::CopyFrom), ("add", Way::Add)];
+    let mut tests = Vec::from(ways.map(|(name, way)| {
+        root_test(format!("hostile::archives_as_{name}"), move |lab| try_all(lab, name, way))
+    }));
+    tests.push(root_test("hostile::base_images_in_a_pod", base_images_in_a_pod));
+    tests
+}
+
+/// Base images that want out of the root, or at what a pod has in it: in place, where the root is
+/// the pod's own.
+fn evil() -> Vec<(&'static str, Vec<TarBuilder>)> {
+    let tar = TarBuilder::new;
+    vec![
+        ("dots", vec![tar().file("../../../../canary/dots", "pwn")]),
+        ("absolute", vec![tar().file("/canary/absolute", "pwn")]),
+        (
+            "through-a-link",
+            vec![tar().symlink("esc", "/../../canary"), tar().file("esc/through", "pwn")],
+        ),
+        ("through-a-link-of-its-own", vec![tar().symlink("esc", "/canary").file("esc/own", "pwn")]),
+        (
+            "hard-links",
+            vec![tar().hardlink("stolen", "/canary/secret").hardlink("s2", "../../canary/secret")],
+        ),
+        (
+            "hard-link-through-a-link",
+            vec![tar().symlink("e", "/canary").hardlink("stolen", "e/secret")],
+        ),
+        (
+            "whiteouts",
+            vec![tar().file("canary/.wh.secret", "").file(".wh.canary", "").file("x/.wh..", "")],
+        ),
+        ("whiteout-of-everything", vec![tar().file(".wh..wh..opq", "").file(".wh.kaniko", "")]),
+        ("other-types", vec![tar().symlink("canary", "/tmp").file("workspace", "no directory")]),
+        ("the-executor", vec![tar().dir("kaniko/", 0o777).file("kaniko/executor", "#!/bin/sh\n")]),
+        ("the-executor-behind-a-link", vec![tar().symlink("k", "kaniko").file("k/executor", "x")]),
+        (
+            "the-kernels-files",
+            vec![
+                tar()
+                    .file("proc/sys/kernel/hostname", "pwn")
+                    .file("sys/x", "x")
+                    .file("dev/null", "no device")
+                    .file("etc/resolv.conf", "nameserver 192.0.2.1\n")
+                    .file("etc/hosts", "evil"),
+            ],
+        ),
+    ]
+}
+
+fn base_images_in_a_pod(lab: &Arc<Lab>) -> Result<()> {
+    for (name, layers) in evil() {
+        let canary = Canary::new();
+        let layers: Vec<_> = layers.into_iter().map(TarBuilder::end).collect();
+        let server = HttpServer::start(base_image::served("evil/image", &layers));
+        let host = server.url("").replace("http://", "");
+        let build = lab
+            .build(&format!("evil-{name}"))?
+            .dockerfile(&format!("FROM {host}/evil/image\nCOPY marker /marker\n"))?
+            .file("marker", "marker\n")?
+            .arg("--no-push");
+        let path = PathBuf::from(OsString::from_vec(canary.at("")));
+        let pod = Pod::new(lab, &format!("evil-{name}"), Seccomp::Default)?
+            .mount(&build.directory.join("context"), "/workspace", &[])
+            .mount(&path, "/canary", &[]);
+        let lent = ["hosts", "resolv.conf", "hostname"]
+            .map(|file| pod.termination_log().with_file_name(file));
+        let before = lent.each_ref().map(std::fs::read);
+        let mut words = vec!["/kaniko/executor".to_owned(), "--context=/workspace".to_owned()];
+        // The first argument is the context as the machine sees it.
+        words.extend(build.arguments().into_iter().skip(1));
+        let outcome = build.ended(pod.run(&words)?);
+        let case = || format!("{name}: {}", outcome.text());
+        ensure!(matches!(outcome.finished.code, Some(0 | 1)), "{}", case());
+        ensure!(!outcome.finished.stderr.contains("panicked"), "{}", case());
+        canary.is_untouched().map_err(anyhow::Error::msg).with_context(case)?;
+        let context = outcome.directory.join("context");
+        ensure!(std::fs::read_dir(context)?.count() == 2, "the context changed: {}", case());
+        let executor = pod.upper().join("kaniko/executor");
+        ensure!(executor.symlink_metadata().is_err(), "the executor changed: {}", case());
+        for (file, before) in lent.iter().zip(before) {
+            ensure!(std::fs::read(file)? == before?, "{} changed: {}", file.display(), case());
+        }
+    }
+    Ok(())
 }
 
 fn try_all(lab: &Arc<Lab>, name: &str, way: Way) -> Result<()> {

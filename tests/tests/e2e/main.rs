@@ -28,6 +28,7 @@ mod reproducible;
 mod rungs;
 mod signals;
 mod stopping;
+mod traces;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     tests.extend(processes::tests());
     tests.extend(signals::tests());
     tests.extend(stopping::tests());
+    tests.extend(traces::tests());
     tests.extend(parallel::tests());
     tests.extend(environments::tests());
     tests.extend(pods::tests());
