@@ -221,8 +221,8 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "removals",
-        dockerfile: "RUN rm /etc/group && rm -r /var /home && mv /usr/sbin /usr/moved\n\
-                     RUN rm -r /usr && mkdir /usr && echo x > /usr/x && mkdir /var && echo y > /home\n\
+        dockerfile: "RUN rm /etc/group && rm -r /tmp /home && mv /usr/sbin /usr/moved\n\
+                     RUN rm -r /usr && mkdir /usr && echo x > /usr/x && mkdir /tmp && echo y > /home\n\
                      RUN rm /home && ln -s /usr /home && echo z > /home/z && rm /usr/x\n\
                      RUN rm /etc/passwd && mkdir /etc/x && touch /etc/x/f && rm -r /sbin && mkdir -m 700 /sbin\n\
                      RUN rm -rf /etc/x /usr && mv /bin /moved && ln -s moved /bin\n",
