@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use builder::{
     BuildRequest, Choice, Compression, DockerfilePlace, EnterOptions, Entitlement, ImageFormat,
@@ -11,7 +12,7 @@ use builder::{
     Timestamp,
 };
 use cli::{Command, Environment, ExecutorFlags, RegistryFlags, SecretSource, SshFlag};
-use registry::ClientOptions;
+use registry::{ClientOptions, DockerConfig, GitLab, Helpers, HostVariables, Keychain};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -227,6 +228,19 @@ fn compression(flags: &ExecutorFlags) -> Compression {
     }
 }
 
+/// Who we are to registries, read before a root file system may change.
+fn keychain(environment: &Environment) -> Result<Keychain> {
+    let found = environment.authentication()?;
+    let parse = |(origin, text): &(String, Vec<u8>)| DockerConfig::parse(origin, text);
+    let variables = found.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Ok(Keychain {
+        configs: found.configs.iter().map(parse).collect::<std::result::Result<_, _>>()?,
+        variables: HostVariables::new(variables),
+        helpers: Helpers { environment: found.environment },
+        gitlab: found.gitlab.map(|[registry, user, password]| GitLab { registry, user, password }),
+    })
+}
+
 /// The way to registries; what of it depends on the direction is set by the caller.
 fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
     let network = environment.network();
@@ -245,6 +259,7 @@ fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<Cl
     }
     Ok(ClientOptions {
         http: Settings::of_host(&authorities, proxies),
+        keychain: Arc::new(keychain(environment)?),
         insecure_registries: flags.insecure_registries.iter().cloned().collect(),
         skip_tls_verify: flags.skip_tls_verify,
         skip_tls_verify_registries: flags.skip_tls_verify_registries.iter().cloned().collect(),

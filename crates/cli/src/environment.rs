@@ -62,6 +62,11 @@ impl Environment {
         self.get(name).and_then(OsStr::to_str)
     }
 
+    /// All variables.
+    pub(crate) fn pairs(&self) -> Vec<(OsString, OsString)> {
+        self.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// The value of a variable if it is set, be it empty.
     pub(crate) fn raw_text(&self, name: &str) -> Option<&str> {
         self.variables.get(OsStr::new(name)).and_then(|value| value.to_str())

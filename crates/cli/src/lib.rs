@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod allow;
+mod authentication;
 pub mod console;
 pub mod container;
 mod environment;
@@ -26,6 +27,7 @@ mod warmer;
 mod tests;
 
 pub use allow::Allow;
+pub use authentication::{Authentication, UnreadableConfig};
 pub use environment::{Environment, Network};
 pub use error::Error;
 pub use executor::{

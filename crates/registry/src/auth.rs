@@ -1,12 +1,16 @@
-//! Challenges and tokens: how a registry says what it wants, and anonymous Bearer tokens.
+//! Challenges and what answers them: how a registry says what it wants, passwords as they are, and
+//! Bearer tokens from its token server, with a credential or without.
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::time::Instant;
-use transport::{Http, Request, printable};
+use transport::{Body, Http, Request, printable};
 use url::{Host, Url};
 
+use crate::Credential;
 use crate::error::Cause;
 
 /// No token answer is larger.
@@ -32,7 +36,7 @@ impl Challenge {
     }
 }
 
-/// A token and its end.
+/// What goes into `Authorization`, and until when it is good.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) value: HeaderValue,
@@ -42,6 +46,16 @@ pub(crate) struct Token {
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(***)")
+    }
+}
+
+impl Token {
+    /// A token of this scheme. `None` where it is no text for a header.
+    fn new(scheme: &str, text: &str, lifetime: Duration) -> Option<Self> {
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let mut value = HeaderValue::try_from(format!("{scheme} {text}")).ok().filter(|_| plain)?;
+        value.set_sensitive(true);
+        Some(Self { value, until: Instant::now() + lifetime })
     }
 }
 
@@ -104,37 +118,100 @@ fn unquote(text: &str) -> String {
     out
 }
 
-/// Asks the realm of a Bearer challenge for an anonymous token.
+/// What answers the challenges of a registry: the credential itself, or a token from its token
+/// server for it, or an anonymous one.
 pub(crate) async fn token(
     http: &Http,
     registry: &Url,
     challenges: &[Challenge],
     scopes: &[String],
+    credential: Option<&Credential>,
 ) -> Result<Token, Cause> {
-    let bearer = challenges.iter().find(|c| c.scheme.eq_ignore_ascii_case("bearer"));
-    let Some(bearer) = bearer else {
-        let schemes: Vec<&str> = challenges.iter().map(|c| c.scheme.as_str()).collect();
-        let scheme =
-            if schemes.is_empty() { "no scheme named".to_owned() } else { schemes.join(", ") };
-        return Err(Cause::Unauthorized { scheme: printable(&scheme, 100) });
+    let find = |scheme: &str| challenges.iter().find(|c| c.scheme.eq_ignore_ascii_case(scheme));
+    let unusable = || Cause::Protocol("the credential is no text for a header".to_owned());
+    match (find("bearer"), find("basic"), credential) {
+        (Some(_), _, Some(Credential::Bearer(token))) => {
+            Token::new("Bearer", token, LONGEST_LIFETIME).ok_or_else(unusable)
+        }
+        (Some(bearer), ..) => bearer_token(http, registry, bearer, scopes, credential).await,
+        (None, Some(_), Some(Credential::Password { user, password })) => {
+            Token::new("Basic", &pair(user, password), LONGEST_LIFETIME).ok_or_else(unusable)
+        }
+        _ => Err(unauthorized(challenges, credential)),
+    }
+}
+
+fn unauthorized(challenges: &[Challenge], credential: Option<&Credential>) -> Cause {
+    let schemes: Vec<&str> = challenges.iter().map(|c| c.scheme.as_str()).collect();
+    let scheme = if schemes.is_empty() { "no scheme named".to_owned() } else { schemes.join(", ") };
+    Cause::Unauthorized { scheme: printable(&scheme, 100), configured: credential.is_some() }
+}
+
+fn pair(user: &str, password: &str) -> String {
+    STANDARD.encode(format!("{user}:{password}"))
+}
+
+async fn bearer_token(
+    http: &Http,
+    registry: &Url,
+    challenge: &Challenge,
+    scopes: &[String],
+    credential: Option<&Credential>,
+) -> Result<Token, Cause> {
+    let realm = realm(registry, challenge)?;
+    let service = challenge.parameter("service");
+    let mut scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let theirs = challenge.parameter("scope").filter(|scope| !scopes.contains(scope));
+    scopes.extend(theirs);
+    let request = match credential {
+        Some(Credential::Identity(token)) => by_identity(realm, service, &scopes, token),
+        other => by_scopes(realm, service, &scopes, other)?,
     };
-    let realm = realm(registry, bearer)?;
-    let mut url = realm;
+    let response = http.send(&request).await?;
+    let response = crate::endpoint::accept(response).await?;
+    read_token(&response.bytes(TOKEN_LIMIT).await?)
+}
+
+/// The question of docker's token protocol, with a password or without.
+fn by_scopes(
+    mut realm: Url,
+    service: Option<&str>,
+    scopes: &[&str],
+    credential: Option<&Credential>,
+) -> Result<Request, Cause> {
     {
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = bearer.parameter("service") {
+        let mut query = realm.query_pairs_mut();
+        if let Some(Credential::Password { user, .. }) = credential {
+            query.append_pair("account", user);
+        }
+        if let Some(service) = service {
             query.append_pair("service", service);
         }
         for scope in scopes {
             query.append_pair("scope", scope);
         }
-        if let Some(scope) = bearer.parameter("scope").filter(|s| !scopes.iter().any(|o| o == s)) {
-            query.append_pair("scope", scope);
-        }
     }
-    let response = http.send(&Request::new(Method::GET, url)).await?;
-    let response = crate::endpoint::accept(response).await?;
-    read_token(&response.bytes(TOKEN_LIMIT).await?)
+    let request = Request::new(Method::GET, realm);
+    let Some(Credential::Password { user, password }) = credential else { return Ok(request) };
+    let basic = Token::new("Basic", &pair(user, password), LONGEST_LIFETIME)
+        .ok_or_else(|| Cause::Protocol("the credential is no text for a header".to_owned()))?;
+    Ok(request.header(header::AUTHORIZATION, basic.value))
+}
+
+/// The question of OAuth2, by which a refresh token becomes an access token.
+fn by_identity(realm: Url, service: Option<&str>, scopes: &[&str], token: &str) -> Request {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token");
+    form.append_pair("client_id", "kaniko");
+    if let Some(service) = service {
+        form.append_pair("service", service);
+    }
+    form.append_pair("scope", &scopes.join(" "));
+    form.append_pair("refresh_token", token);
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    Request::new(Method::POST, realm)
+        .header(header::CONTENT_TYPE, kind)
+        .body(Body::Bytes(form.finish().into()))
 }
 
 /// The token server's address, if we go there: http or https, no step down from https, and no
@@ -183,15 +260,10 @@ fn read_token(body: &[u8]) -> Result<Token, Cause> {
     let json: serde_json::Value = serde_json::from_slice(body).map_err(|_| wrong("is not JSON"))?;
     let text = ["token", "access_token"].iter().find_map(|key| json[*key].as_str());
     let text = text.filter(|text| !text.is_empty()).ok_or_else(|| wrong("holds no token"))?;
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(wrong("holds a token that is no header text"));
-    }
-    let mut value = HeaderValue::try_from(format!("Bearer {text}"))
-        .map_err(|_| wrong("holds a token that is no header text"))?;
-    value.set_sensitive(true);
     let lifetime = json["expires_in"].as_u64().map_or(DEFAULT_LIFETIME, Duration::from_secs);
     let lifetime = lifetime.clamp(DEFAULT_LIFETIME, LONGEST_LIFETIME).saturating_sub(MARGIN);
-    Ok(Token { value, until: Instant::now() + lifetime })
+    Token::new("Bearer", text, lifetime)
+        .ok_or_else(|| wrong("holds a token that is no header text"))
 }
 
 #[cfg(test)]

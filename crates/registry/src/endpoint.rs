@@ -1,4 +1,4 @@
-//! One registry: its address and scheme, its tokens, and one authorised exchange with it.
+//! One registry: its address and scheme, what it is shown, and one authorised exchange with it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use url::Url;
 use crate::auth::{self, Token};
 use crate::error::{Cause, Error};
 use crate::options::ClientOptions;
+use crate::{Credential, Keychain};
 
 /// What a request needs to be allowed to do, in the words of token servers.
 pub(crate) type Scopes = Vec<String>;
@@ -41,7 +42,10 @@ pub(crate) struct Endpoint {
     plain_allowed: bool,
     pub(crate) retry: RetryPolicy,
     base: OnceCell<Url>,
+    keychain: Arc<Keychain>,
     tokens: Mutex<HashMap<Scopes, Token>>,
+    /// What was found for repositories, each looked for once.
+    credentials: Mutex<HashMap<String, Option<Credential>>>,
     /// Whether any token was ever accepted.
     accepted: AtomicBool,
 }
@@ -66,7 +70,9 @@ impl Endpoint {
                 || is_local(host),
             retry: options.retry,
             base: OnceCell::new(),
+            keychain: Arc::clone(&options.keychain),
             tokens: Mutex::new(HashMap::new()),
+            credentials: Mutex::new(HashMap::new()),
             accepted: AtomicBool::new(false),
         })
     }
@@ -175,6 +181,10 @@ impl Endpoint {
             // Where tokens were good before, this one ended while it was on its way.
             Err(Cause::Status { status, code, message, retry_after, .. }) => {
                 let transient = self.accepted.load(Ordering::Relaxed);
+                let message = match message.is_empty() && self.credential(scopes).await.is_some() {
+                    true => "it refuses the credentials that are configured".to_owned(),
+                    false => message,
+                };
                 Err(Cause::Status { status, code, message, retry_after, transient })
             }
             other => other,
@@ -202,13 +212,27 @@ impl Endpoint {
         {
             return Ok((token.clone(), false));
         }
+        let credential = self.credential(scopes).await;
         let name = format!("token {}", scopes.join(" "));
         let token = transport::retry(&self.retry, &name, || {
-            auth::token(&self.http, base, challenges, scopes)
+            auth::token(&self.http, base, challenges, scopes, credential.as_ref())
         })
         .await?;
         tokens.insert(scopes.clone(), token.clone());
         Ok((token, true))
+    }
+
+    /// What the registry is shown for the repository that the scopes are about.
+    async fn credential(&self, scopes: &Scopes) -> Option<Credential> {
+        let scope = scopes.first().map(String::as_str).unwrap_or_default();
+        let repository = scope.split(':').nth(1).unwrap_or_default();
+        let mut known = self.credentials.lock().await;
+        if let Some(credential) = known.get(repository) {
+            return credential.clone();
+        }
+        let found = self.keychain.find(&self.host, repository).await;
+        known.insert(repository.to_owned(), found.clone());
+        found
     }
 
     /// One exchange that must succeed.

@@ -53,10 +53,15 @@ pub enum Cause {
         transient: bool,
     },
     /// The registry wants to know who asks.
-    #[error("the registry asks for credentials ({scheme}), and none are configured")]
+    #[error(
+        "the registry asks for credentials ({scheme}), and {}",
+        if *configured { "those that are configured are of another kind" } else { "none are configured" }
+    )]
     Unauthorized {
         /// The schemes it offers.
         scheme: String,
+        /// There are some, which it cannot be shown.
+        configured: bool,
     },
     /// The bytes are not those that the digest names.
     #[error("the content has digest `{found}`, not `{expected}`")]

@@ -1,13 +1,12 @@
 //! Client of the OCI distribution protocol.
 //!
 //! Responsible for: images and blobs out of a registry and into one, verified, streamed, resumed
-//! after a fault, with anonymous access and anonymous tokens. Credentials are not there yet: a
-//! registry that insists on them gets a clear error.
+//! after a fault; anonymous, or with what a [`Keychain`] finds.
 //!
 //! Does not: know caches or builds, keep blobs (a [`BlobSource`] hands them in, a [`BlobStream`]
 //! hands them out), read the environment or files.
 //!
-//! Read first: [`Client`], [`ClientOptions`], [`BlobSource`].
+//! Read first: [`Client`], [`ClientOptions`], [`BlobSource`], [`Keychain`].
 #![forbid(unsafe_code)]
 
 mod access;
@@ -21,6 +20,7 @@ mod push;
 mod source;
 
 mod auth;
+mod credential;
 mod endpoint;
 mod error;
 mod progress;
@@ -28,6 +28,9 @@ mod verify;
 
 pub use access::{Access, Wanted};
 pub use client::{Client, Resolved};
+pub use credential::{
+    ConfigError, Credential, DockerConfig, GitLab, Helpers, HostVariables, Keychain,
+};
 pub use error::{Cause, Error};
 pub use options::ClientOptions;
 pub use progress::{Progress, Silent, Transfer};

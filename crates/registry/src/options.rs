@@ -1,8 +1,11 @@
 //! What a client is made from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use transport::{ClientIdentity, RetryPolicy, Settings};
+
+use crate::Keychain;
 
 /// Options of a [`crate::Client`]. Registries are named as in references: host, with its port where
 /// one is given; Docker Hub is `index.docker.io`.
@@ -12,6 +15,8 @@ pub struct ClientOptions {
     pub http: Settings,
     /// When a failed request is tried again.
     pub retry: RetryPolicy,
+    /// Who we are to registries that ask.
+    pub keychain: Arc<Keychain>,
     /// Any registry may be spoken to over http, after https was tried (`--insecure`).
     pub insecure: bool,
     /// These may (`--insecure-registry`). Loopback and private addresses may always.
@@ -35,6 +40,7 @@ impl Default for ClientOptions {
         Self {
             http: Settings::default(),
             retry: RetryPolicy::default(),
+            keychain: Arc::default(),
             insecure: false,
             insecure_registries: BTreeSet::new(),
             skip_tls_verify: false,

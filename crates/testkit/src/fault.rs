@@ -59,6 +59,14 @@ impl FaultRegistry {
         self.shared.lock().token_uses = Some(uses);
     }
 
+    /// The token server gives tokens only to who shows this `Authorization` header, or posts this
+    /// refresh token.
+    pub fn require_secret(&self, secret: &str) {
+        let mut state = self.shared.lock();
+        state.token_uses.get_or_insert(u32::MAX);
+        state.token_secret = Some(secret.to_owned());
+    }
+
     /// Stores a blob in a repository and returns its digest.
     pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
         self.shared.lock().put_blob(repository, bytes.to_vec())

@@ -1,4 +1,4 @@
-//! A real registry on a free loopback port: Debian's docker-registry, without authentication.
+//! A real registry on a free loopback port: Debian's docker-registry, open to all or with a password.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,6 +12,11 @@ pub const AUTHORITY: &[u8] = include_bytes!("../certificates/ca.pem");
 /// That certificate and its key, PEM.
 const SERVER: &[u8] = include_bytes!("../certificates/server.pem");
 const SERVER_KEY: &[u8] = include_bytes!("../certificates/server.key");
+
+/// The user of [`Registry::start_with_password`], and its password.
+pub const USER: (&str, &str) = ("kim", "pass:word$");
+/// The two as htpasswd has them (bcrypt).
+const HTPASSWD: &str = "kim:$2y$05$abcdefghijklmnopqrstuuHFuYDBQvPLy8st2LYEy0D88ADHRmvh.\n";
 
 /// A running registry; it and its storage are gone when this is dropped.
 #[derive(Debug)]
@@ -43,7 +48,20 @@ impl Registry {
         std::fs::write(&key, SERVER_KEY).map_err(|error| error.to_string())?;
         let tls =
             format!(", tls: {{ certificate: {}, key: {} }}", certificate.display(), key.display());
-        Self::start_with(&directory, &tls)
+        Self::start_with(&directory, &tls, "")
+    }
+
+    /// One that lets nobody in but [`USER`], by Basic authentication.
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn start_with_password() -> Result<Self, String> {
+        let directory = fresh_directory();
+        make_directory(&directory)?;
+        let file = directory.join("htpasswd");
+        std::fs::write(&file, HTPASSWD).map_err(|error| error.to_string())?;
+        let auth = format!("auth: {{ htpasswd: {{ realm: test, path: {} }} }}\n", file.display());
+        Self::start_with(&directory, "", &auth)
     }
 
     /// Starts a registry with its storage in `directory`, which is made and removed.
@@ -51,20 +69,20 @@ impl Registry {
     /// # Errors
     /// Where the program cannot be started or does not answer, with what it wrote.
     pub fn start_in(directory: &Path) -> Result<Self, String> {
-        Self::start_with(directory, "")
+        Self::start_with(directory, "", "")
     }
 
-    /// With more settings of its http part.
-    fn start_with(directory: &Path, http: &str) -> Result<Self, String> {
+    /// With more settings of its http part, and more parts.
+    fn start_with(directory: &Path, http: &str, more: &str) -> Result<Self, String> {
         make_directory(directory)?;
-        Self::try_start(directory, http).inspect_err(|_| {
+        Self::try_start(directory, &configuration(directory, http, more)).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(directory);
         })
     }
 
-    fn try_start(directory: &Path, http: &str) -> Result<Self, String> {
+    fn try_start(directory: &Path, configuration: &str) -> Result<Self, String> {
         let file = directory.join("config.yml");
-        std::fs::write(&file, configuration(directory, http)).map_err(|e| e.to_string())?;
+        std::fs::write(&file, configuration).map_err(|e| e.to_string())?;
         let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&file)
@@ -184,11 +202,11 @@ fn watch_log(child: &mut Child) -> (Arc<Mutex<Vec<String>>>, mpsc::Receiver<Sock
     (kept, ready)
 }
 
-fn configuration(directory: &Path, http: &str) -> String {
+fn configuration(directory: &Path, http: &str, more: &str) -> String {
     format!(
         "version: 0.1\nlog: {{ level: info }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\n  \
          delete: {{ enabled: true }}\n  maintenance: {{ uploadpurging: {{ enabled: false }} }}\n\
-         http: {{ addr: \"127.0.0.1:0\", secret: test{http} }}\n",
+         http: {{ addr: \"127.0.0.1:0\", secret: test{http} }}\n{more}",
         directory.join("storage").display()
     )
 }

@@ -9,6 +9,7 @@ mod archive;
 mod behaviour;
 mod buildkit;
 mod cases;
+mod credentials;
 mod doctor;
 mod environments;
 mod errors;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     tests.extend(language::tests());
     tests.extend(behaviour::tests());
     tests.extend(mounts::tests());
+    tests.extend(credentials::tests());
     tests.extend(errors::tests());
     tests.extend(excess::tests());
     tests.extend(hostile::tests());

@@ -60,7 +60,7 @@ fn store_error() -> store::Error {
 
 fn registry_error(denied: bool) -> Box<registry::Error> {
     let cause = match denied {
-        true => registry::Cause::Unauthorized { scheme: "Basic".to_owned() },
+        true => registry::Cause::Unauthorized { scheme: "Basic".to_owned(), configured: false },
         false => registry::Cause::Status {
             status: 500,
             code: None,

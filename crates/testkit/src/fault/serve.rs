@@ -214,6 +214,19 @@ fn authorize(shared: &Shared, head: &Head, subject: Subject) -> bool {
     }
 }
 
+/// Whether the right secret came along, where one is wanted.
+fn may_have_token(state: &State, head: &Head, body: &[u8]) -> bool {
+    let Some(secret) = &state.token_secret else { return true };
+    let form = String::from_utf8_lossy(body);
+    let is_refresh = form.split('&').any(|field| field == "grant_type=refresh_token");
+    match head.method.as_str() {
+        "POST" => {
+            is_refresh && form.split('&').any(|field| field == format!("refresh_token={secret}"))
+        }
+        _ => head.header("authorization") == Some(secret),
+    }
+}
+
 fn challenge(shared: &Shared) -> Answer {
     let realm = format!("Bearer realm=\"http://{}/token\",service=\"fault\"", shared.address);
     Answer::error(401, "UNAUTHORIZED").header("WWW-Authenticate", realm)
@@ -232,6 +245,9 @@ fn carry_out(
     let (repository, last) = split(&head.path);
     match subject {
         Subject::Ping => Answer::new(200).header("Content-Type", "application/json").body("{}"),
+        Subject::Token if !may_have_token(&state, head, &body) => {
+            Answer::error(401, "UNAUTHORIZED")
+        }
         Subject::Token => {
             let name = format!("token-{}", state.tokens.len());
             let uses = state.token_uses.unwrap_or(u32::MAX);

@@ -123,6 +123,8 @@ pub(super) struct State {
     pub(super) next_upload: u32,
     pub(super) token_uses: Option<u32>,
     pub(super) tokens: BTreeMap<String, u32>,
+    /// What the token server wants to see: the `Authorization` header, or the refresh token.
+    pub(super) token_secret: Option<String>,
     stopped: bool,
 }
 
@@ -151,6 +153,7 @@ impl Shared {
             next_upload: 0,
             token_uses: None,
             tokens: BTreeMap::new(),
+            token_secret: None,
             stopped: false,
         };
         Self { state: Mutex::new(state), stop: Condvar::new(), address, other }

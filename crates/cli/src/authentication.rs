@@ -1,0 +1,205 @@
+//! What the environment says about who we are: docker's and podman's config files, and variables.
+//!
+//! Finds and reads; *does not* interpret: `registry` does. Files are read when the program starts,
+//! before a root file system may change.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::Environment;
+
+/// No config is larger.
+const CONFIG_LIMIT: u64 = 1 << 20;
+
+/// Texts that credentials are found in. [`Debug`](std::fmt::Debug) shows where they come from only.
+#[derive(Default)]
+pub struct Authentication {
+    /// Configs in docker's format, the most important first, with what messages call them.
+    pub configs: Vec<(String, Vec<u8>)>,
+    /// Variables that may be named after registries.
+    pub variables: Vec<(String, String)>,
+    /// `CI_REGISTRY`, `CI_REGISTRY_USER`, `CI_REGISTRY_PASSWORD`, if all are set.
+    pub gitlab: Option<[String; 3]>,
+    /// All variables, for credential helpers.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl std::fmt::Debug for Authentication {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let configs: Vec<&String> = self.configs.iter().map(|(origin, _)| origin).collect();
+        out.debug_struct("Authentication")
+            .field("configs", &configs)
+            .field("gitlab", &self.gitlab.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Environment {
+    /// Reads `DOCKER_AUTH_CONFIG`, then the first config file that is there: docker's, in
+    /// `DOCKER_CONFIG` or the home directory, then podman's.
+    ///
+    /// # Errors
+    /// Where a file is there and cannot be read.
+    pub fn authentication(&self) -> Result<Authentication, UnreadableConfig> {
+        let mut configs = Vec::new();
+        if let Some(text) = self.text("DOCKER_AUTH_CONFIG") {
+            configs.push(("DOCKER_AUTH_CONFIG".to_owned(), text.as_bytes().to_vec()));
+        }
+        for path in self.config_files() {
+            if let Some(text) = read(&path)? {
+                configs.push((path.display().to_string(), text));
+                break;
+            }
+        }
+        let gitlab = ["CI_REGISTRY", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"];
+        let gitlab = gitlab.map(|name| self.text(name).map(str::to_owned));
+        let gitlab = match gitlab {
+            [Some(registry), Some(user), Some(password)] => Some([registry, user, password]),
+            _ => None,
+        };
+        let text = |(name, value): &(OsString, OsString)| {
+            Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+        };
+        let environment = self.pairs();
+        let variables = environment.iter().filter_map(text).collect();
+        Ok(Authentication { configs, variables, gitlab, environment })
+    }
+
+    fn config_files(&self) -> Vec<PathBuf> {
+        let path = |name: &str, rest: &str| self.get(name).map(|value| Path::new(value).join(rest));
+        let config = path("XDG_CONFIG_HOME", "containers/auth.json")
+            .or_else(|| path("HOME", ".config/containers/auth.json"));
+        let candidates = [
+            path("DOCKER_CONFIG", "config.json"),
+            path("HOME", ".docker/config.json"),
+            self.get("REGISTRY_AUTH_FILE").map(PathBuf::from),
+            path("XDG_RUNTIME_DIR", "containers/auth.json"),
+            config,
+        ];
+        candidates.into_iter().flatten().collect()
+    }
+}
+
+/// A config file that is there and cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the registry credentials in `{}`", path.display())]
+pub struct UnreadableConfig {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+#[allow(clippy::disallowed_methods, reason = "files that the environment names, before the build")]
+fn read(path: &Path) -> Result<Option<Vec<u8>>, UnreadableConfig> {
+    let failed = |source| UnreadableConfig { path: path.to_owned(), source };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = Vec::new();
+    file.take(CONFIG_LIMIT + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > CONFIG_LIMIT {
+        return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests write files")]
+mod tests {
+    use testkit::ScratchRoot;
+
+    use super::*;
+
+    /// Files by their paths below a scratch directory, which is `$S` in the variables.
+    fn check(files: &[&str], variables: &[(&str, &str)], expected: &[&str]) {
+        let scratch = ScratchRoot::new();
+        let root = scratch.path().display().to_string();
+        for file in files {
+            let path = scratch.path().join(file);
+            let parent = path.parent().expect("because it is below the directory");
+            std::fs::create_dir_all(parent).expect("because it is writable");
+            std::fs::write(path, file).expect("because it is writable");
+        }
+        let variables: Vec<(&str, String)> =
+            variables.iter().map(|(name, value)| (*name, value.replace("$S", &root))).collect();
+        let pairs: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let found = Environment::from_pairs(&pairs).authentication().expect("all can be read");
+        let found: Vec<String> = found
+            .configs
+            .iter()
+            .map(|(origin, text)| {
+                let text = String::from_utf8_lossy(text);
+                format!("{}: {text}", origin.replace(&root, "$S"))
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_first_file_that_is_there() {
+        let home = ("HOME", "$S/home");
+        let docker = "home/.docker/config.json";
+        let podman = "home/.config/containers/auth.json";
+        check(&[], &[home], &[]);
+        check(
+            &[docker, podman],
+            &[home],
+            &["$S/home/.docker/config.json: home/.docker/config.json"],
+        );
+        let own = ("DOCKER_CONFIG", "$S/own");
+        check(&[docker, "own/config.json"], &[home, own], &["$S/own/config.json: own/config.json"]);
+        check(&[docker], &[home, own], &["$S/home/.docker/config.json: home/.docker/config.json"]);
+        check(
+            &[podman],
+            &[home],
+            &["$S/home/.config/containers/auth.json: home/.config/containers/auth.json"],
+        );
+        check(&[podman, "auth"], &[home, ("REGISTRY_AUTH_FILE", "$S/auth")], &["$S/auth: auth"]);
+        check(
+            &["run/containers/auth.json", podman],
+            &[home, ("XDG_RUNTIME_DIR", "$S/run")],
+            &["$S/run/containers/auth.json: run/containers/auth.json"],
+        );
+        check(
+            &[docker],
+            &[home, ("DOCKER_AUTH_CONFIG", "{}")],
+            &["DOCKER_AUTH_CONFIG: {}", "$S/home/.docker/config.json: home/.docker/config.json"],
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let scratch = ScratchRoot::new();
+        let path = scratch.path().join("config.json");
+        std::fs::create_dir(&path).expect("because it is writable");
+        let directory = scratch.path().to_str().expect("because it is ASCII");
+        let environment = Environment::from_pairs(&[("DOCKER_CONFIG", directory)]);
+        let error = environment.authentication().expect_err("a directory is no file");
+        let expected = format!("cannot read the registry credentials in `{}`", path.display());
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_jobs_variables_count_together() {
+        let check = |pairs: &[(&str, &str)], expected: bool| {
+            let found = Environment::from_pairs(pairs).authentication().expect("nothing is read");
+            assert_eq!(found.gitlab.is_some(), expected);
+            assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
+        };
+        let all =
+            [("CI_REGISTRY", "r"), ("CI_REGISTRY_USER", "u"), ("CI_REGISTRY_PASSWORD", "s3cret")];
+        check(&all, true);
+        check(&all[..2], false);
+    }
+}

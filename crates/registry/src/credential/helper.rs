@@ -1,0 +1,181 @@
+//! Credential helpers: programs that keep credentials, by docker's protocol. `docker-credential-NAME
+//! get` reads the server's name and prints its user and secret as JSON.
+
+use std::ffi::OsString;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use transport::printable;
+
+use super::Credential;
+use super::docker::from_pair;
+
+/// A helper that says nothing for so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// No answer is longer.
+const ANSWER_LIMIT: u64 = 1 << 20;
+/// What helpers say where they know nothing of a server. It is no fault.
+const UNKNOWN: [&str; 3] = [
+    "credentials not found in native keychain",
+    "no credentials server URL",
+    "no credentials username",
+];
+
+/// How helpers are started.
+#[derive(Clone, Default)]
+pub struct Helpers {
+    /// All of their environment; `PATH` in it is where they are looked for.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl std::fmt::Debug for Helpers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.environment.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// Why a helper gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HelperError {
+    #[error("it is not on PATH")]
+    Missing,
+    #[error("it cannot be started: {0}")]
+    Start(std::io::Error),
+    #[error("it did not answer within {} s", PATIENCE.as_secs())]
+    Silent,
+    #[error("it failed: {0}")]
+    Failed(String),
+    #[error("its answer is not that of a credential helper")]
+    Answer,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+impl Helpers {
+    /// Asks the helper of this name for a server.
+    pub(crate) async fn get(
+        &self,
+        name: &str,
+        server: &str,
+    ) -> Result<Option<Credential>, HelperError> {
+        let program =
+            self.find(&format!("docker-credential-{name}")).ok_or(HelperError::Missing)?;
+        let exchange = self.exchange(&program, server);
+        tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| HelperError::Silent)?
+    }
+
+    /// The program, in the directories of `PATH`.
+    fn find(&self, program: &str) -> Option<std::path::PathBuf> {
+        let path =
+            self.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path)?;
+        std::env::split_paths(path)
+            .filter(|directory| directory.is_absolute())
+            .map(|directory| directory.join(program))
+            .find(|candidate| candidate.is_file())
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "credential helpers are programs")]
+    async fn exchange(
+        &self,
+        program: &std::path::Path,
+        server: &str,
+    ) -> Result<Option<Credential>, HelperError> {
+        let mut child = tokio::process::Command::new(program)
+            .arg("get")
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(HelperError::Start)?;
+        if let Some(mut input) = child.stdin.take() {
+            // One that knows without being asked may have closed it already.
+            let _ = input.write_all(server.as_bytes()).await;
+        }
+        let (output, errors) =
+            tokio::try_join!(read(child.stdout.take()), read(child.stderr.take()))
+                .map_err(HelperError::Start)?;
+        let status = child.wait().await.map_err(HelperError::Start)?;
+        if status.success() {
+            return parse(&output);
+        }
+        let said =
+            [&output[..], &errors[..]].map(|text| String::from_utf8_lossy(text).into_owned());
+        if UNKNOWN.iter().any(|text| said.iter().any(|said| said.contains(text))) {
+            return Ok(None);
+        }
+        let said = said.iter().find(|text| !text.trim().is_empty()).map_or("nothing", |said| said);
+        Err(HelperError::Failed(format!("{status}: {}", printable(said.trim(), 300))))
+    }
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(ANSWER_LIMIT).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+fn parse(output: &[u8]) -> Result<Option<Credential>, HelperError> {
+    let answer: Answer = serde_json::from_slice(output).map_err(|_| HelperError::Answer)?;
+    let known = !answer.username.is_empty() && !answer.secret.is_empty();
+    Ok(known.then(|| from_pair(answer.username, answer.secret)))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests write programs")]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    async fn check(script: &str, expected: &str) {
+        let scratch = testkit::ScratchRoot::new();
+        let program = scratch.path().join("docker-credential-test");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("because it is writable");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).expect("because it is ours");
+        let path = format!("relative::{}:/usr/bin:/bin", scratch.path().display());
+        let environment = [("PATH", path.as_str()), ("GIVEN", "given")]
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let helpers = Helpers { environment: environment.to_vec() };
+        let found = match helpers.get("test", "reg.example").await {
+            Ok(Some(Credential::Password { user, password })) => format!("{user}:{password}"),
+            Ok(Some(Credential::Identity(token))) => format!("identity {token}"),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(found, expected, "{script}");
+    }
+
+    #[tokio::test]
+    async fn helpers_are_asked_by_dockers_protocol() {
+        let answer = r#"printf '{"ServerURL":"%s","Username":"u%s%s","Secret":"s"}' "$server""#;
+        check(&format!("server=$(cat); {answer} \"$1\" \"$GIVEN\""), "ugetgiven:s").await;
+        check(r#"echo '{"Username":"<token>","Secret":"t"}'"#, "identity t").await;
+        check(r#"echo '{"Username":"","Secret":""}'"#, "None").await;
+        check("echo credentials not found in native keychain; exit 1", "None").await;
+        check("echo no access >&2; exit 3", "it failed: exit status: 3: no access").await;
+        check("exit 1", "it failed: exit status: 1: nothing").await;
+        check("echo s3cret", "its answer is not that of a credential helper").await;
+        check("env | grep -q HOME && exit 9; echo '{}'", "None").await;
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_is_not_there() {
+        let error = Helpers::default().get("none", "r").await.expect_err("there is no PATH");
+        assert_eq!(error.to_string(), "it is not on PATH");
+    }
+}

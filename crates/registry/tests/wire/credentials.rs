@@ -1,0 +1,92 @@
+//! Who we are to a registry: passwords, tokens for them, and what is said where they do not do.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use registry::{Client, DockerConfig, GitLab, Keychain};
+use testkit::fault::FaultRegistry;
+use testkit::registry::{Registry, USER};
+
+use crate::support::{chain, client_with, image, reference, silent};
+
+/// A client with an entry for a host, or for a repository on it, in a config.
+fn client(entries: &[(&str, &str)]) -> Client {
+    let entries: Vec<String> =
+        entries.iter().map(|(key, entry)| format!("\"{key}\": {{{entry}}}")).collect();
+    let text = format!("{{\"auths\": {{{}}}}}", entries.join(","));
+    let config = DockerConfig::parse("test", text.as_bytes()).expect("because it is well formed");
+    let keychain = Arc::new(Keychain { configs: vec![config], ..Keychain::default() });
+    client_with(|options| options.keychain = keychain)
+}
+
+fn password(user: &str, password: &str) -> String {
+    format!("\"auth\": \"{}\"", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// What comes of a push to `app:v1`.
+async fn push(client: &Client, host: &str) -> String {
+    let (image, blobs) = image(70_000);
+    let name = reference(host, "app:v1");
+    match client.push_image(&name, &image, &blobs, &silent).await {
+        Ok(_) => "pushed".to_owned(),
+        Err(error) => chain(&error).replace(host, "HOST"),
+    }
+}
+
+#[tokio::test]
+async fn a_real_registry_with_a_password() {
+    let registry = Registry::start_with_password().expect("because docker-registry is installed");
+    let host = registry.host();
+    let right = password(USER.0, USER.1);
+    let (image, blobs) = image(300_001);
+    let name = reference(&host, "a/b:v1");
+
+    let keyed = client(&[(&host, &right)]);
+    keyed.check_push(&name).await.expect("because the password is right");
+    keyed.push_image(&name, &image, &blobs, &silent).await.expect("because it is right");
+    let platform = oci::Platform::new("linux", "amd64");
+    let found = keyed.resolve(&name, &platform).await.expect("because it was pushed");
+    assert_eq!(&found.descriptor.digest, image.digest());
+
+    // An entry for this repository alone, and none for the others.
+    let scoped = client(&[(&format!("{host}/a/b"), &right)]);
+    scoped.resolve(&name, &platform).await.expect("because the entry is for it");
+    assert!(push(&scoped, &host).await.contains("none are configured"));
+
+    let job = GitLab { registry: host.clone(), user: USER.0.into(), password: USER.1.into() };
+    let keychain = Arc::new(Keychain { gitlab: Some(job), ..Keychain::default() });
+    let job = client_with(|options| options.keychain = keychain);
+    assert_eq!(push(&job, &host).await, "pushed");
+
+    let wrong = push(&client(&[(&host, &password("kim", "wrong"))]), &host).await;
+    let expected = "the registry answered 401: it refuses the credentials that are configured";
+    assert!(wrong.ends_with(expected), "{wrong}");
+    let none = push(&client(&[]), &host).await;
+    let expected = "the registry asks for credentials (Basic), and none are configured";
+    assert!(none.contains(expected), "{none}");
+    let kind = push(&client(&[(&host, "\"identitytoken\": \"x\"")]), &host).await;
+    let expected = "the registry asks for credentials (Basic), and those that are configured are of \
+                    another kind";
+    assert!(kind.contains(expected), "{kind}");
+}
+
+#[tokio::test]
+async fn tokens_for_passwords_and_for_refresh_tokens() {
+    let check = async |wanted: &str, entry: &str, expected: &str| {
+        let registry = FaultRegistry::start();
+        registry.require_secret(wanted);
+        let host = registry.host();
+        let result = push(&client(&[(&host, entry)]), &host).await;
+        assert!(result.contains(expected), "{result}");
+        assert!(!result.contains("s3cret"), "{result}");
+        assert_eq!(registry.leaks(), 0);
+    };
+    let basic = format!("Basic {}", STANDARD.encode("kim:s3cret"));
+    check(&basic, &password("kim", "s3cret"), "pushed").await;
+    check(&basic, &password("kim", "s3cret2"), "the registry answered 401").await;
+    check(&basic, "", "the registry answered 401").await;
+    check("s3cret", "\"identitytoken\": \"s3cret\"", "pushed").await;
+    check("s3cret", &password("<token>", "s3cret"), "pushed").await;
+    check("s3cret", "\"identitytoken\": \"s3cret2\"", "the registry answered 401").await;
+}
