@@ -49,6 +49,14 @@ fn planted(kind: &str) -> String {
     format!("{MARK}{kind}-{:08x}", std::process::id())
 }
 
+/// A docker config with planted text for a password.
+fn docker_config(kind: &str) -> String {
+    format!(
+        r#"{{"auths":{{"registry.example.test":{{"username":"u","password":"{}"}}}}}}"#,
+        planted(kind)
+    )
+}
+
 /// `{STATE}` is a directory and a planted file in it, as words of the exec form.
 const DOCKERFILE: &str = "ARG REGISTRY
 FROM ${REGISTRY}/busybox
@@ -82,7 +90,8 @@ fn prepare(lab: &Arc<Lab>, name: &str, state: &[&str]) -> Result<Build> {
     ] {
         let path = build.directory.join(file);
         std::fs::create_dir_all(path.parent().context("a bare name")?)?;
-        std::fs::write(path, planted(kind))?;
+        let config = kind == "config";
+        std::fs::write(path, if config { docker_config(kind) } else { planted(kind) })?;
     }
     Ok(build.deadline(Duration::from_secs(180)).arg("--verbosity=trace"))
 }
@@ -91,6 +100,8 @@ fn prepare(lab: &Arc<Lab>, name: &str, state: &[&str]) -> Result<Build> {
 fn variables() -> Vec<(&'static str, String)> {
     let mut variables: Vec<_> =
         VARIABLES.iter().map(|name| (*name, planted("environment"))).collect();
+    variables.retain(|(name, _)| *name != "DOCKER_AUTH_CONFIG");
+    variables.push(("DOCKER_AUTH_CONFIG", docker_config("environment")));
     variables.push(("OTHER_SECRET", planted("heap")));
     variables
 }
