@@ -303,6 +303,11 @@ impl BaseError {
     }
 }
 
+/// Where the programs look; the clouds' own ways are not among them yet.
+const CREDENTIALS: &str = "credentials come from DOCKER_AUTH_CONFIG, config.json in DOCKER_CONFIG or \
+    ~/.docker, podman's auth.json, KANIKO_<HOST>_USER and _PASSWORD, or GitLab's CI_REGISTRY_USER and \
+    _PASSWORD; those of a cloud's own (Google, ECR, ACR) need their credential helper on PATH";
+
 impl Error {
     /// The lines of the Dockerfile that the error is about.
     #[must_use]
@@ -332,11 +337,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Base { source, .. } if source.is_denied() => {
-                Some("registry credentials are not implemented yet: the image must be public".to_owned())
-            }
+            Error::Base { source, .. } if source.is_denied() => Some(CREDENTIALS.to_owned()),
             Error::Push { source, .. } | Error::CheckPush { source, .. } if source.is_denied() => {
-                Some("registry credentials are not implemented yet: the registry must accept anonymous pushes".to_owned())
+                Some(CREDENTIALS.to_owned())
             }
             Error::Step { source, .. } => match source.as_ref() {
                 StepError::Exit { exit: Exit::Signal(9), .. } => Some(
