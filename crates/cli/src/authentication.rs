@@ -37,7 +37,8 @@ impl std::fmt::Debug for Authentication {
 
 impl Environment {
     /// Reads `DOCKER_AUTH_CONFIG`, then the first config file that is there: docker's, in
-    /// `DOCKER_CONFIG` or the home directory, then podman's.
+    /// `DOCKER_CONFIG` or the home directory, then podman's. A home that belongs to somebody else
+    /// (`HOME` often stays root's where the user is changed) is none.
     ///
     /// # Errors
     /// Where a file is there and cannot be read.
@@ -46,10 +47,15 @@ impl Environment {
         if let Some(text) = self.text("DOCKER_AUTH_CONFIG") {
             configs.push(("DOCKER_AUTH_CONFIG".to_owned(), text.as_bytes().to_vec()));
         }
-        for path in self.config_files() {
-            if let Some(text) = read(&path)? {
-                configs.push((path.display().to_string(), text));
-                break;
+        for (path, place) in self.config_files() {
+            match read(&path) {
+                Ok(Some(text)) => {
+                    configs.push((path.display().to_string(), text));
+                    break;
+                }
+                Ok(None) => {}
+                Err(error) if place == Place::Usual && error.is_denied() => {}
+                Err(error) => return Err(error),
             }
         }
         let gitlab = ["CI_REGISTRY", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"];
@@ -66,19 +72,27 @@ impl Environment {
         Ok(Authentication { configs, variables, gitlab, environment })
     }
 
-    fn config_files(&self) -> Vec<PathBuf> {
-        let path = |name: &str, rest: &str| self.get(name).map(|value| Path::new(value).join(rest));
-        let config = path("XDG_CONFIG_HOME", "containers/auth.json")
-            .or_else(|| path("HOME", ".config/containers/auth.json"));
+    fn config_files(&self) -> Vec<(PathBuf, Place)> {
+        let below = |name: &str, rest: &str| Some(Path::new(self.get(name)?).join(rest));
         let candidates = [
-            path("DOCKER_CONFIG", "config.json"),
-            path("HOME", ".docker/config.json"),
-            self.get("REGISTRY_AUTH_FILE").map(PathBuf::from),
-            path("XDG_RUNTIME_DIR", "containers/auth.json"),
-            config,
+            (below("DOCKER_CONFIG", "config.json"), Place::Named),
+            (below("HOME", ".docker/config.json"), Place::Usual),
+            (self.get("REGISTRY_AUTH_FILE").map(PathBuf::from), Place::Named),
+            (below("XDG_RUNTIME_DIR", "containers/auth.json"), Place::Usual),
+            (below("XDG_CONFIG_HOME", "containers/auth.json"), Place::Usual),
+            (below("HOME", ".config/containers/auth.json"), Place::Usual),
         ];
-        candidates.into_iter().flatten().collect()
+        candidates.into_iter().filter_map(|(path, place)| Some((path?, place))).collect()
     }
+}
+
+/// How a file is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A variable says that it is there.
+    Named,
+    /// It may be there.
+    Usual,
 }
 
 /// A config file that is there and cannot be read.
@@ -88,6 +102,12 @@ pub struct UnreadableConfig {
     path: PathBuf,
     #[source]
     source: std::io::Error,
+}
+
+impl UnreadableConfig {
+    fn is_denied(&self) -> bool {
+        self.source.kind() == std::io::ErrorKind::PermissionDenied
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "files that the environment names, before the build")]
