@@ -209,7 +209,7 @@ fn names_registry(key: &str, registry: &str) -> bool {
 
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    name.bytes().all(plain) && !name.starts_with('.')
+    name.bytes().all(plain) && !name.starts_with(['.', '-'])
 }
 
 #[cfg(test)]
@@ -301,6 +301,10 @@ mod tests {
         check(
             r#"{"credsStore": "../../bin/sh"}"#,
             "`/c` names a credential helper `../../bin/sh`, which is no name",
+        );
+        check(
+            r#"{"credHelpers": {"r": "-x"}}"#,
+            "`/c` names a credential helper `-x`, which is no name",
         );
     }
 

@@ -1,8 +1,9 @@
 //! Credential helpers: programs that keep credentials, by docker's protocol. `docker-credential-NAME
-//! get` reads the server's name and prints its user and secret as JSON.
+//! get` reads the server's name and prints its user and secret as JSON. What one says that fails may
+//! hold a secret, so it goes nowhere.
 
 use std::ffi::OsString;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use super::Credential;
 use super::docker::from_pair;
 
 /// A helper that says nothing for so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// No answer is longer.
 const ANSWER_LIMIT: u64 = 1 << 20;
 /// What helpers say where they know nothing of a server. It is no fault.
@@ -45,15 +46,19 @@ pub(crate) enum HelperError {
     Start(std::io::Error),
     #[error("it did not answer within {} s", PATIENCE.as_secs())]
     Silent,
-    #[error("it failed: {0}")]
-    Failed(String),
+    #[error("it failed ({0}); what it said is not shown")]
+    Failed(ExitStatus),
     #[error("its answer is not that of a credential helper")]
     Answer,
+    #[error("it answers for another server, `{0}`")]
+    OtherServer(String),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
+    #[serde(default, rename = "ServerURL")]
+    server: String,
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -108,15 +113,13 @@ impl Helpers {
                 .map_err(HelperError::Start)?;
         let status = child.wait().await.map_err(HelperError::Start)?;
         if status.success() {
-            return parse(&output);
+            return parse(&output, server);
         }
-        let said =
-            [&output[..], &errors[..]].map(|text| String::from_utf8_lossy(text).into_owned());
+        let said = [&output[..], &errors[..]].map(String::from_utf8_lossy);
         if UNKNOWN.iter().any(|text| said.iter().any(|said| said.contains(text))) {
             return Ok(None);
         }
-        let said = said.iter().find(|text| !text.trim().is_empty()).map_or("nothing", |said| said);
-        Err(HelperError::Failed(format!("{status}: {}", printable(said.trim(), 300))))
+        Err(HelperError::Failed(status))
     }
 }
 
@@ -128,10 +131,19 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>
     Ok(bytes)
 }
 
-fn parse(output: &[u8]) -> Result<Option<Credential>, HelperError> {
+fn parse(output: &[u8], server: &str) -> Result<Option<Credential>, HelperError> {
     let answer: Answer = serde_json::from_slice(output).map_err(|_| HelperError::Answer)?;
+    if !answer.server.is_empty() && host(&answer.server) != host(server) {
+        return Err(HelperError::OtherServer(printable(&answer.server, 100)));
+    }
     let known = !answer.username.is_empty() && !answer.secret.is_empty();
     Ok(known.then(|| from_pair(answer.username, answer.secret)))
+}
+
+/// The host of a server's name, with its port.
+fn host(server: &str) -> &str {
+    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -167,8 +179,13 @@ mod tests {
         check(r#"echo '{"Username":"<token>","Secret":"t"}'"#, "identity t").await;
         check(r#"echo '{"Username":"","Secret":""}'"#, "None").await;
         check("echo credentials not found in native keychain; exit 1", "None").await;
-        check("echo no access >&2; exit 3", "it failed: exit status: 3: no access").await;
-        check("exit 1", "it failed: exit status: 1: nothing").await;
+        let failed = "it failed (exit status: 3); what it said is not shown";
+        check("echo s3cret >&2; echo s3cret; exit 3", failed).await;
+        let other =
+            r#"echo '{"ServerURL":"https://evil.example/v2/","Username":"u","Secret":"s"}'"#;
+        check(other, "it answers for another server, `https://evil.example/v2/`").await;
+        let same = r#"echo '{"ServerURL":"https://reg.example/v2/","Username":"u","Secret":"s"}'"#;
+        check(same, "u:s").await;
         check("echo s3cret", "its answer is not that of a credential helper").await;
         check("env | grep -q HOME && exit 9; echo '{}'", "None").await;
     }
