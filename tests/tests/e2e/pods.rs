@@ -41,7 +41,7 @@ COPY --chown=1234:3000000 late.txt /own/late.txt
 COPY --chmod=4711 late.txt /own/setuid
 COPY --chmod=000 late.txt /own/dark
 FROM files AS more
-WORKDIR /work/deep
+WORKDIR /place/deep
 COPY --chown=5:6 <<MORE /inline.txt
 inline
 MORE
@@ -49,7 +49,7 @@ FROM scratch
 COPY --from=files /data /data/
 COPY --from=files /given/dark /again/
 COPY --from=more --chown=9:9 /own /own/
-COPY --from=more /inline.txt /work /
+COPY --from=more /inline.txt /place /
 COPY --link --chown=3:4 late.txt /linked/
 USER 42
 WORKDIR /home/user/deep
