@@ -12,7 +12,7 @@ use builder::{
     Timestamp,
 };
 use cli::{Command, Environment, ExecutorFlags, RegistryFlags, SecretSource, SshFlag};
-use registry::{ClientOptions, DockerConfig, GitLab, Helpers, HostVariables, Keychain};
+use registry::{ClientOptions, Keychain};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -228,22 +228,10 @@ fn compression(flags: &ExecutorFlags) -> Compression {
     }
 }
 
-/// Who we are to registries, read before a root file system may change.
-fn keychain(environment: &Environment) -> Result<Keychain> {
-    let found = environment.authentication()?;
-    let parse = |(origin, text): &(String, Vec<u8>)| DockerConfig::parse(origin, text);
-    let variables = found.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Keychain {
-        configs: found.configs.iter().map(parse).collect::<std::result::Result<_, _>>()?,
-        variables: HostVariables::new(variables),
-        helpers: Helpers { environment: found.environment },
-        gitlab: found.gitlab.map(|[registry, user, password]| GitLab { registry, user, password }),
-    })
-}
-
 /// The way to registries; what of it depends on the direction is set by the caller.
 fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
     let network = environment.network();
+    let found = environment.authentication()?;
     let authorities =
         RootSources { file: network.certificate_file, dirs: network.certificate_dirs };
     let proxies = Proxies {
@@ -259,7 +247,7 @@ fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<Cl
     }
     Ok(ClientOptions {
         http: Settings::of_host(&authorities, proxies),
-        keychain: Arc::new(keychain(environment)?),
+        keychain: Arc::new(Keychain::new(&found.configs, found.environment)?),
         insecure_registries: flags.insecure_registries.iter().cloned().collect(),
         skip_tls_verify: flags.skip_tls_verify,
         skip_tls_verify_registries: flags.skip_tls_verify_registries.iter().cloned().collect(),

@@ -7,10 +7,7 @@ use std::sync::Arc;
 use cli::{Environment, RegistryFlags, WarmerFlags};
 use oci::{Platform, Reference};
 use plan::PlanOptions;
-use registry::{
-    ClientOptions, DockerConfig, GitLab, Helpers, HostVariables, Keychain, Proxies, RootSources,
-    Settings,
-};
+use registry::{ClientOptions, Keychain, Proxies, RootSources, Settings};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -80,22 +77,10 @@ fn first<E: std::error::Error + 'static>(errors: Vec<E>) -> Box<dyn std::error::
     }
 }
 
-/// Who we are to registries, read before a root file system may change.
-fn keychain(environment: &Environment) -> Result<Keychain> {
-    let found = environment.authentication()?;
-    let parse = |(origin, text): &(String, Vec<u8>)| DockerConfig::parse(origin, text);
-    let variables = found.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Keychain {
-        configs: found.configs.iter().map(parse).collect::<std::result::Result<_, _>>()?,
-        variables: HostVariables::new(variables),
-        helpers: Helpers { environment: found.environment },
-        gitlab: found.gitlab.map(|[registry, user, password]| GitLab { registry, user, password }),
-    })
-}
-
 /// The way to registries.
 fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
     let network = environment.network();
+    let found = environment.authentication()?;
     let authorities =
         RootSources { file: network.certificate_file, dirs: network.certificate_dirs };
     let proxies = Proxies {
@@ -109,7 +94,7 @@ fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<Cl
     }
     Ok(ClientOptions {
         http: Settings::of_host(&authorities, proxies),
-        keychain: Arc::new(keychain(environment)?),
+        keychain: Arc::new(Keychain::new(&found.configs, found.environment)?),
         insecure: flags.insecure_pull,
         insecure_registries: flags.insecure_registries.iter().cloned().collect(),
         skip_tls_verify: flags.skip_tls_verify || flags.skip_tls_verify_pull,

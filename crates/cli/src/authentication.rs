@@ -17,21 +17,14 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 pub struct Authentication {
     /// Configs in docker's format, the most important first, with what messages call them.
     pub configs: Vec<(String, Vec<u8>)>,
-    /// Variables that may be named after registries.
-    pub variables: Vec<(String, String)>,
-    /// `CI_REGISTRY`, `CI_REGISTRY_USER`, `CI_REGISTRY_PASSWORD`, if all are set.
-    pub gitlab: Option<[String; 3]>,
-    /// All variables, for credential helpers.
+    /// All variables: some hold credentials, and credential helpers get them.
     pub environment: Vec<(OsString, OsString)>,
 }
 
 impl std::fmt::Debug for Authentication {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let configs: Vec<&String> = self.configs.iter().map(|(origin, _)| origin).collect();
-        out.debug_struct("Authentication")
-            .field("configs", &configs)
-            .field("gitlab", &self.gitlab.is_some())
-            .finish_non_exhaustive()
+        out.debug_struct("Authentication").field("configs", &configs).finish_non_exhaustive()
     }
 }
 
@@ -58,18 +51,7 @@ impl Environment {
                 Err(error) => return Err(error),
             }
         }
-        let gitlab = ["CI_REGISTRY", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"];
-        let gitlab = gitlab.map(|name| self.text(name).map(str::to_owned));
-        let gitlab = match gitlab {
-            [Some(registry), Some(user), Some(password)] => Some([registry, user, password]),
-            _ => None,
-        };
-        let text = |(name, value): &(OsString, OsString)| {
-            Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
-        };
-        let environment = self.pairs();
-        let variables = environment.iter().filter_map(text).collect();
-        Ok(Authentication { configs, variables, gitlab, environment })
+        Ok(Authentication { configs, environment: self.pairs() })
     }
 
     fn config_files(&self) -> Vec<(PathBuf, Place)> {
@@ -208,18 +190,5 @@ mod tests {
         let error = environment.authentication().expect_err("a directory is no file");
         let expected = format!("cannot read the registry credentials in `{}`", path.display());
         assert_eq!(error.to_string(), expected);
-    }
-
-    #[test]
-    fn a_jobs_variables_count_together() {
-        let check = |pairs: &[(&str, &str)], expected: bool| {
-            let found = Environment::from_pairs(pairs).authentication().expect("nothing is read");
-            assert_eq!(found.gitlab.is_some(), expected);
-            assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
-        };
-        let all =
-            [("CI_REGISTRY", "r"), ("CI_REGISTRY_USER", "u"), ("CI_REGISTRY_PASSWORD", "s3cret")];
-        check(&all, true);
-        check(&all[..2], false);
     }
 }

@@ -128,15 +128,12 @@ pub(crate) async fn token(
     credential: Option<&Credential>,
 ) -> Result<Token, Cause> {
     let find = |scheme: &str| challenges.iter().find(|c| c.scheme.eq_ignore_ascii_case(scheme));
-    let unusable = || Cause::Protocol("the credential is no text for a header".to_owned());
     match (find("bearer"), find("basic"), credential) {
         (Some(_), _, Some(Credential::Bearer(token))) => {
             Token::new("Bearer", token, LONGEST_LIFETIME).ok_or_else(unusable)
         }
         (Some(bearer), ..) => bearer_token(http, registry, bearer, scopes, credential).await,
-        (None, Some(_), Some(Credential::Password { user, password })) => {
-            Token::new("Basic", &pair(user, password), LONGEST_LIFETIME).ok_or_else(unusable)
-        }
+        (None, Some(_), Some(Credential::Password { user, password })) => basic(user, password),
         _ => Err(unauthorized(challenges, credential)),
     }
 }
@@ -147,8 +144,13 @@ fn unauthorized(challenges: &[Challenge], credential: Option<&Credential>) -> Ca
     Cause::Unauthorized { scheme: printable(&scheme, 100), configured: credential.is_some() }
 }
 
-fn pair(user: &str, password: &str) -> String {
-    STANDARD.encode(format!("{user}:{password}"))
+fn basic(user: &str, password: &str) -> Result<Token, Cause> {
+    let pair = STANDARD.encode(format!("{user}:{password}"));
+    Token::new("Basic", &pair, LONGEST_LIFETIME).ok_or_else(unusable)
+}
+
+fn unusable() -> Cause {
+    Cause::Protocol("the credential is no text for a header".to_owned())
 }
 
 async fn bearer_token(
@@ -193,9 +195,7 @@ fn by_scopes(
     }
     let request = Request::new(Method::GET, realm);
     let Some(Credential::Password { user, password }) = credential else { return Ok(request) };
-    let basic = Token::new("Basic", &pair(user, password), LONGEST_LIFETIME)
-        .ok_or_else(|| Cause::Protocol("the credential is no text for a header".to_owned()))?;
-    Ok(request.header(header::AUTHORIZATION, basic.value))
+    Ok(request.header(header::AUTHORIZATION, basic(user, password)?.value))
 }
 
 /// The question of OAuth2, by which a refresh token becomes an access token.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Deserialize;
 
 use super::Credential;
@@ -169,8 +169,7 @@ impl Entry {
             let known = !self.username.is_empty();
             return Ok(known.then(|| from_pair(self.username, self.password)));
         }
-        let text = self.auth.trim().trim_end_matches('=');
-        let bytes = STANDARD_NO_PAD.decode(text).or_else(|_| STANDARD.decode(self.auth.trim()));
+        let bytes = STANDARD_NO_PAD.decode(self.auth.trim().trim_end_matches('='));
         let pair = String::from_utf8(bytes.map_err(|_| ())?).map_err(|_| ())?;
         let (user, password) = pair.split_once(':').ok_or(())?;
         let password = password.trim_end_matches('\0');

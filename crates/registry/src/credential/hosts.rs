@@ -55,6 +55,19 @@ pub struct GitLab {
 }
 
 impl GitLab {
+    /// From variables and their values, if all three are there; an empty one counts as unset.
+    #[must_use]
+    pub fn new<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        let given: BTreeMap<_, _> =
+            variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let value = |name: &str| given.get(name).map(|value| (*value).to_owned());
+        Some(Self {
+            registry: value("CI_REGISTRY")?,
+            user: value("CI_REGISTRY_USER")?,
+            password: value("CI_REGISTRY_PASSWORD")?,
+        })
+    }
+
     pub(super) fn find(&self, registry: &str) -> Option<Credential> {
         let name = self.registry.strip_prefix("https://").unwrap_or(&self.registry);
         let name = name.trim_end_matches('/').split('/').next().unwrap_or_default();
@@ -104,6 +117,20 @@ mod tests {
         check("my-reg:5000", "port:");
         assert!(!format!("{variables:?}").contains("exact"), "{variables:?}");
         assert!(!format!("{variables:?}").contains("PATH"), "{variables:?}");
+    }
+
+    #[test]
+    fn a_jobs_variables_count_together() {
+        let check = |variables: &[(&str, &str)], expected: bool| {
+            let found = GitLab::new(variables.iter().copied());
+            assert_eq!(found.is_some(), expected);
+            assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
+        };
+        let all =
+            [("CI_REGISTRY", "r"), ("CI_REGISTRY_USER", "u"), ("CI_REGISTRY_PASSWORD", "s3cret")];
+        check(&all, true);
+        check(&all[..2], false);
+        check(&[all[0], all[1], ("CI_REGISTRY_PASSWORD", "")], false);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub(crate) mod docker;
 pub(crate) mod helper;
 mod hosts;
 
+use std::ffi::OsString;
 use std::fmt;
 
 pub use docker::{ConfigError, DockerConfig};
@@ -57,6 +58,25 @@ pub struct Keychain {
 }
 
 impl Keychain {
+    /// From configs, with what messages call them, and the variables of an environment.
+    ///
+    /// # Errors
+    /// Where a config is not of docker's form.
+    pub fn new(
+        configs: &[(String, Vec<u8>)],
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let parse = |(origin, text): &(String, Vec<u8>)| DockerConfig::parse(origin, text);
+        let texts =
+            environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+        Ok(Self {
+            configs: configs.iter().map(parse).collect::<Result<_, _>>()?,
+            variables: HostVariables::new(texts.clone()),
+            gitlab: GitLab::new(texts),
+            helpers: Helpers { environment },
+        })
+    }
+
     /// What there is for a repository of a registry (named as in references: Docker Hub is
     /// `index.docker.io`). A helper that fails is told in the log, and counts as one that knows
     /// nothing: images that everybody may read need none.
