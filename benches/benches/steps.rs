@@ -66,10 +66,8 @@ fn a_switch(lab: &Arc<Lab>, context: &Path) {
         let name = format!("switches-{round}");
         let build = build(lab, context, &name, text);
         let pod = Pod::new(lab, &name, Seccomp::Default).expect("because there is room");
-        let pod = pod.mount(context, "/context", &["ro"]);
-        let mut words = vec!["/kaniko/executor".to_owned(), "--context=/context".to_owned()];
-        // The first argument is the context as the machine sees it.
-        words.extend(build.arguments().into_iter().skip(1));
+        let pod = pod.mount(context, "/workspace", &["ro"]);
+        let words = build.words_in_pod();
         let outcome = build.ended(pod.run(&words).expect("because runc is there"));
         assert_eq!(outcome.finished.code, Some(0), "{}", outcome.text());
         ["COPY small /away", "COPY small /back"].map(|step| times(&outcome.text(), step)[0])

@@ -116,12 +116,24 @@ impl Build {
     /// The executor with all its arguments, on the `namespaces` rung of this machine.
     #[must_use]
     pub fn command(&self) -> Tool {
-        tool(self.lab.executor())
+        self.command_by(tool(self.lab.executor())).deadline(self.deadline)
+    }
+
+    /// The same, started by a tool whose arguments end with the executor.
+    #[must_use]
+    pub fn command_by(&self, starter: Tool) -> Tool {
+        starter
             .args(self.arguments())
             .arg("--isolation=namespaces")
             .arg(format!("--kaniko-dir={}", self.directory.join("state").display()))
             .current_dir(&self.directory)
-            .deadline(self.deadline)
+    }
+
+    /// What a pod starts that has the context at `/workspace`; it finds its rung by itself.
+    #[must_use]
+    pub fn words_in_pod(&self) -> Vec<String> {
+        let own = ["/kaniko/executor", "--context=/workspace"].map(str::to_owned);
+        own.into_iter().chain(self.arguments.iter().cloned()).collect()
     }
 
     /// Runs the executor.

@@ -130,16 +130,13 @@ fn without_newuidmap(lab: &Arc<Lab>) -> Result<()> {
     // In a mount namespace of its own, an empty file covers each program.
     let script = "set -e; : > \"$1\"; for p in newuidmap newgidmap; do \
                   mount --bind \"$1\" \"$(command -v $p)\"; done; shift; exec \"$@\"";
-    let finished = tool("unshare")
+    let starter = tool("unshare")
         .args(["--mount", "--propagation=private", "sh", "-c", script, "sh"])
         .arg(build.directory.join("empty"))
         .args(["setpriv", &format!("--reuid={}", user.id), &format!("--regid={}", user.id)])
         .args(["--clear-groups", "--"])
-        .arg(lab.executor())
-        .args(build.arguments())
-        .arg("--isolation=namespaces")
-        .arg(format!("--kaniko-dir={}", build.directory.join("state").display()))
-        .finish()?;
+        .arg(lab.executor());
+    let finished = build.command_by(starter).finish()?;
     build.ended(finished).failed(1, &["newuidmap"])?;
     Ok(())
 }
@@ -150,9 +147,7 @@ fn run_in_pod(lab: &Arc<Lab>, name: &str, seccomp: Seccomp, dockerfile: &str) ->
     let context = build.directory.join("context");
     let pod = Pod::new(lab, name, seccomp)?.mount(&context, "/workspace", &["ro"]);
     let build = build.push();
-    let mut words = vec!["/kaniko/executor".to_owned(), "--context=/workspace".to_owned()];
-    // The first argument is the context as the machine sees it.
-    words.extend(build.arguments().into_iter().skip(1));
+    let mut words = build.words_in_pod();
     words.push("--digest-file=/dev/termination-log".to_owned());
     let finished = pod.run(&words)?;
     let log = std::fs::read_to_string(pod.termination_log())?;

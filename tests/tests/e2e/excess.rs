@@ -91,16 +91,12 @@ fn processes(lab: &Arc<Lab>) -> Result<()> {
     let bomb = format!("{BUSYBOX}RUN b() {{ b | b; }}; b\n");
     let build = into_archive(lab.build("bomb")?.dockerfile(&bomb)?);
     CROWD.own(&build.directory)?;
-    let finished = tool("prlimit")
+    let starter = tool("prlimit")
         .arg("--nproc=200:200")
         .args(["setpriv", &format!("--reuid={}", CROWD.id), &format!("--regid={}", CROWD.id)])
         .args(["--clear-groups", "--"])
-        .arg(lab.executor())
-        .args(build.arguments())
-        .arg("--isolation=namespaces")
-        .arg(format!("--kaniko-dir={}", build.directory.join("state").display()))
-        .current_dir(&build.directory)
-        .finish()?;
+        .arg(lab.executor());
+    let finished = build.command_by(starter).finish()?;
     let outcome = build.ended(finished);
     ensure!(outcome.finished.code.is_some_and(|code| code != 0), "{}", outcome.text());
     failed_cleanly(&outcome, outcome.finished.code.unwrap_or(0), &["b | b", "Dockerfile:3"])?;
@@ -216,14 +212,8 @@ fn limited(lab: &Arc<Lab>, name: &str, limit: &str) -> Result<Outcome> {
         build = build.file(&format!("many/{number}"), "x")?;
     }
     let build = into_archive(build);
-    let finished = tool("prlimit")
-        .arg(limit)
-        .arg(lab.executor())
-        .args(build.arguments())
-        .arg("--isolation=namespaces")
-        .arg(format!("--kaniko-dir={}", build.directory.join("state").display()))
-        .current_dir(&build.directory)
-        .finish()?;
+    let starter = tool("prlimit").arg(limit).arg(lab.executor());
+    let finished = build.command_by(starter).finish()?;
     Ok(build.ended(finished))
 }
 

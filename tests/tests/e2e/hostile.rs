@@ -134,9 +134,7 @@ fn base_images_in_a_pod(lab: &Arc<Lab>) -> Result<()> {
         let lent = ["hosts", "resolv.conf", "hostname"]
             .map(|file| pod.termination_log().with_file_name(file));
         let before = lent.each_ref().map(std::fs::read);
-        let mut words = vec!["/kaniko/executor".to_owned(), "--context=/workspace".to_owned()];
-        // The first argument is the context as the machine sees it.
-        words.extend(build.arguments().into_iter().skip(1));
+        let words = build.words_in_pod();
         let outcome = build.ended(pod.run(&words)?);
         let case = || format!("{name}: {}", outcome.text());
         ensure!(matches!(outcome.finished.code, Some(0 | 1)), "{}", case());

@@ -144,13 +144,7 @@ fn as_user(lab: &Arc<Lab>) -> Result<()> {
     let build = on_the_machine(lab, "intruder-user")?;
     let user = user::with_subordinate_ids()?;
     user.own(&build.directory)?;
-    let command = user
-        .run(lab.executor())
-        .args(build.arguments())
-        .arg("--isolation=namespaces")
-        .arg(format!("--kaniko-dir={}", build.directory.join("state").display()))
-        .current_dir(&build.directory)
-        .env("HOME", home(&build));
+    let command = build.command_by(user.run(lab.executor())).env("HOME", home(&build));
     let finished = with_variables(command).finish()?;
     judge(build.ended(finished), None)?;
     ensure!(devices()? == before, "the machine's devices were changed: {:?}", devices()?);

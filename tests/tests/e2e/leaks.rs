@@ -109,12 +109,10 @@ fn while_it_sleeps<T>(
     let build = lab
         .build(name)?
         .dockerfile(&format!("{BUSYBOX}RUN --mount=type=secret,id=s,required sleep {seconds}\n"))?;
-    let command = tool("prlimit").arg("--core=unlimited").arg(lab.executor());
-    let mut child = command
-        .args(build.arguments())
-        .args(["--isolation=namespaces", "--no-push", "--secret=id=s,env=A_SECRET"])
-        .arg(format!("--kaniko-dir={}", build.directory.join("state").display()))
-        .current_dir(&build.directory)
+    let starter = tool("prlimit").arg("--core=unlimited").arg(lab.executor());
+    let mut child = build
+        .command_by(starter)
+        .args(["--no-push", "--secret=id=s,env=A_SECRET"])
         .env("A_SECRET", planted_for(name))
         .env("GIT_TOKEN", planted_for(name))
         .spawn()?;

@@ -26,9 +26,7 @@ pub(crate) fn with_context(build: &Build, pod: Pod) -> Pod {
 
 /// Runs a build in a pod.
 pub(crate) fn run_in(build: Build, pod: &Pod) -> Result<Outcome> {
-    let mut words = vec!["/kaniko/executor".to_owned(), "--context=/workspace".to_owned()];
-    // The first argument is the context as the machine sees it.
-    words.extend(build.arguments().into_iter().skip(1));
+    let words = build.words_in_pod();
     let finished = pod.run(&words)?;
     Ok(build.ended(finished))
 }

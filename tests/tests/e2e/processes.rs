@@ -218,9 +218,7 @@ fn everywhere(
     let build = prepare(&name)?;
     let context = build.directory.join("context");
     let pod = Pod::new(lab, &name, Seccomp::Default)?.mount(&context, "/workspace", &["ro"]);
-    let mut words = vec!["/kaniko/executor".to_owned(), "--context=/workspace".to_owned()];
-    // The first argument is the context as the machine sees it.
-    words.extend(build.arguments().into_iter().skip(1));
+    let words = build.words_in_pod();
     let finished = pod.run(&words)?;
     Ok([on_host, build.ended(finished)])
 }

@@ -221,9 +221,7 @@ fn in_pod(lab: &Lab, build: Build, case: &Case, place: Place, name: &str) -> Res
         Place::PodUnconfined => Seccomp::Unconfined,
         _ => Seccomp::Default,
     };
-    let mut words = vec!["/kaniko/executor".to_owned(), "--context=/workspace".to_owned()];
-    // The first argument is the context as the machine sees it.
-    words.extend(build.arguments().into_iter().skip(1));
+    let mut words = build.words_in_pod();
     words.extend(outputs(case, "/results"));
     let context = build.arguments()[0].replace("--context=", "");
     let pod = Pod::new(lab, name, seccomp)?

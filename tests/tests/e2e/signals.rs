@@ -256,9 +256,7 @@ fn in_a_pod(lab: &Arc<Lab>, phase: &Phase) -> Result<Duration> {
     let (build, registry) = prepare(lab, phase, &name)?;
     let context = build.directory.join("context");
     let pod = Pod::new(lab, &name, Seccomp::Default)?.mount(&context, "/workspace", &["ro"]);
-    let mut words = vec!["/kaniko/executor".to_owned(), "--context=/workspace".to_owned()];
-    // The first argument is the context as the machine sees it.
-    words.extend(build.arguments().into_iter().skip(1));
+    let mut words = build.words_in_pod();
     words.push("--digest-file=/dev/termination-log".to_owned());
     let scene = Scene {
         registry,
