@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use builder::{BuildRequest, EnterOptions, Pod, Reference, Rung};
 use cli::console;
+use cli::report::chain;
 use registry::{Client, ClientOptions, RetryPolicy};
 
 /// What was found so far.
@@ -152,15 +153,4 @@ fn size(bytes: u64) -> String {
         mib @ 0..10_240 => format!("{mib} MiB"),
         mib => format!("{} GiB", mib >> 10),
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let _ = write!(text, ": {next}");
-        cause = next.source();
-    }
-    text.replace('\n', "; ")
 }

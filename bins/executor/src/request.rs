@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use builder::{
     BuildRequest, Choice, Compression, DockerfilePlace, EnterOptions, Entitlement, ImageFormat,
-    Lint, Outputs, Platform, Proxies, Reference, RootPath, RootSources, Secret, Settings,
-    Timestamp,
+    Lint, Outputs, Platform, Reference, RootPath, Secret, Timestamp,
 };
-use cli::{Command, Environment, ExecutorFlags, RegistryFlags, SecretSource, SshFlag};
-use registry::{ClientOptions, Keychain};
+use cli::{Command, Environment, ExecutorFlags, SecretSource, SshFlag};
+use connect::Registries;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -23,12 +21,7 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
     let context = context_directory(flags, &here)?;
     let platform = flags.platform.as_deref().map(Platform::parse).transpose()?;
     let build_platform = Platform::host();
-    let pull = client_options(&flags.registry, environment)?;
-    let push = ClientOptions { insecure: flags.registry.insecure, ..pull.clone() };
-    let pull = ClientOptions { insecure: flags.registry.insecure_pull, ..pull };
-    // As in kaniko, the plain flag holds for both directions.
-    let skip = flags.registry.skip_tls_verify || flags.registry.skip_tls_verify_pull;
-    let pull = ClientOptions { skip_tls_verify: skip, ..pull };
+    let Registries { pull, push } = connect::registries(&flags.registry, environment)?;
     let now = now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let epoch = flags.source_date_epoch.or(flags.reproducible.then_some(0));
@@ -226,34 +219,6 @@ fn compression(flags: &ExecutorFlags) -> Compression {
             Compression::Gzip { level: level.min(12) }
         }
     }
-}
-
-/// The way to registries; what of it depends on the direction is set by the caller.
-fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
-    let network = environment.network();
-    let found = environment.authentication()?;
-    let authorities =
-        RootSources { file: network.certificate_file, dirs: network.certificate_dirs };
-    let proxies = Proxies {
-        http: network.http_proxy,
-        https: network.https_proxy,
-        no_proxy: network.no_proxy,
-    };
-    let mut certificates = BTreeMap::new();
-    for (registry, path) in &flags.certificates {
-        let place = RootPath::new(path.as_os_str().as_encoded_bytes())?;
-        let pem = builder::read_host_file(&place)?;
-        certificates.insert(registry.clone(), pem);
-    }
-    Ok(ClientOptions {
-        http: Settings::of_host(&authorities, proxies),
-        keychain: Arc::new(Keychain::new(&found.configs, found.environment)?),
-        insecure_registries: flags.insecure_registries.iter().cloned().collect(),
-        skip_tls_verify: flags.skip_tls_verify,
-        skip_tls_verify_registries: flags.skip_tls_verify_registries.iter().cloned().collect(),
-        certificates,
-        ..ClientOptions::default()
-    })
 }
 
 /// The one reading of the clock.

@@ -1,6 +1,7 @@
 //! Fetching the images, one after the other, and saying what became of each.
 
 use cache::{BaseImageCache, WarmOptions, Warmed, warm};
+use cli::report::chain;
 use registry::{Client, Silent};
 use sys::StopHandle;
 
@@ -56,18 +57,4 @@ async fn until_stopped(stop: &StopHandle) {
     while !stop.is_stopped() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(this) = cause {
-        let text = this.to_string();
-        if texts.last() != Some(&text) {
-            texts.push(text);
-        }
-        cause = this.source();
-    }
-    texts.join(": ")
 }

@@ -1,13 +1,11 @@
 //! From flags and environment to the images that are wanted, and the way to reach them.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use cli::{Environment, RegistryFlags, WarmerFlags};
+use cli::{Environment, WarmerFlags};
 use oci::{Platform, Reference};
 use plan::PlanOptions;
-use registry::{ClientOptions, Keychain, Proxies, RootSources, Settings};
+use registry::ClientOptions;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -50,7 +48,7 @@ pub(crate) fn from_flags(flags: &WarmerFlags, environment: &Environment) -> Resu
         images: unique,
         cache_dir: flags.cache_dir.clone(),
         refresh: flags.force,
-        client: client_options(&flags.registry, environment)?,
+        client: connect::registries(&flags.registry, environment)?.pull,
     })
 }
 
@@ -75,33 +73,6 @@ fn first<E: std::error::Error + 'static>(errors: Vec<E>) -> Box<dyn std::error::
         Some(error) => error.into(),
         None => "the Dockerfile is invalid".into(),
     }
-}
-
-/// The way to registries.
-fn client_options(flags: &RegistryFlags, environment: &Environment) -> Result<ClientOptions> {
-    let network = environment.network();
-    let found = environment.authentication()?;
-    let authorities =
-        RootSources { file: network.certificate_file, dirs: network.certificate_dirs };
-    let proxies = Proxies {
-        http: network.http_proxy,
-        https: network.https_proxy,
-        no_proxy: network.no_proxy,
-    };
-    let mut certificates = BTreeMap::new();
-    for (registry, path) in &flags.certificates {
-        certificates.insert(registry.clone(), read(path)?);
-    }
-    Ok(ClientOptions {
-        http: Settings::of_host(&authorities, proxies),
-        keychain: Arc::new(Keychain::new(&found.configs, found.environment)?),
-        insecure: flags.insecure_pull,
-        insecure_registries: flags.insecure_registries.iter().cloned().collect(),
-        skip_tls_verify: flags.skip_tls_verify || flags.skip_tls_verify_pull,
-        skip_tls_verify_registries: flags.skip_tls_verify_registries.iter().cloned().collect(),
-        certificates,
-        ..ClientOptions::default()
-    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the rim: files that the command line names")]

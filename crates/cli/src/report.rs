@@ -45,16 +45,7 @@ pub struct Excerpt<'a> {
 #[must_use]
 pub fn render(report: &Report<'_>) -> String {
     let mut text = report.doing.to_owned();
-    let mut cause = Some(report.error);
-    let mut causes = Vec::new();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        // An error that only passes its cause on adds nothing.
-        if causes.last() != Some(&message) {
-            causes.push(message);
-        }
-        cause = error.source();
-    }
+    let causes = causes(report.error);
     for message in &causes {
         if !text.is_empty() {
             text.push_str(": ");
@@ -81,6 +72,27 @@ pub fn render(report: &Report<'_>) -> String {
         let _ = writeln!(text, "hint: {}", indented(hint));
     }
     text
+}
+
+/// An error with its causes on one line, as the headline of a report has it.
+#[must_use]
+pub fn chain(error: &(dyn StdError + '_)) -> String {
+    causes(error).iter().map(|message| one_line(message)).collect::<Vec<_>>().join(": ")
+}
+
+/// What an error and its causes say.
+fn causes(error: &(dyn StdError + '_)) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // An error that only passes its cause on adds nothing.
+        if causes.last() != Some(&message) {
+            causes.push(message);
+        }
+        cause = error.source();
+    }
+    causes
 }
 
 /// Renders an unusable command line. The first line is kaniko's; the usage text, which hides it

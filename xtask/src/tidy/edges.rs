@@ -49,6 +49,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("context", &["glob", "rootfs", "layer", "transport", "sys"]),
     ("cache", &["oci", "plan", "store", "registry"]),
     ("cli", &["oci", "sys"]),
+    ("connect", &["cli", "registry"]),
     (
         "builder",
         &[
@@ -69,8 +70,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "cache",
         ],
     ),
-    ("executor", &["cli", "builder", "registry", "store", "cache", "sys"]),
-    ("warmer", &["cli", "cache", "plan", "dockerfile", "registry", "oci", "sys"]),
+    ("executor", &["cli", "connect", "builder", "registry", "store", "cache", "sys"]),
+    ("warmer", &["cli", "connect", "cache", "plan", "dockerfile", "registry", "oci", "sys"]),
     ("xtask", &["cli", "testkit"]),
     ("tests", &["testkit", "oci"]),
     ("benches", ANY_LIBRARY),
