@@ -35,6 +35,11 @@ impl Image {
         self.manifest.descriptor(self.manifest.media_type())
     }
 
+    /// The same with the platform that the config names, as an index of several images has it.
+    pub fn index_entry(&self) -> Descriptor {
+        Descriptor { platform: Some(self.config.platform()), ..self.manifest_descriptor() }
+    }
+
     /// What the manifest says about the config.
     pub fn config_descriptor(&self) -> &Descriptor {
         &self.manifest.config

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::raw::Document;
-use crate::{Descriptor, MediaType};
+use crate::{Descriptor, ImageFormat, MediaType};
 
 /// Registries must take manifests of 4 MiB; nobody needs a longer one.
 const MANIFEST_LIMIT: usize = 4 << 20;
@@ -120,6 +120,20 @@ impl ImageIndex {
             annotations: BTreeMap::new(),
             extra: Map::new(),
         }
+    }
+
+    /// An index in this format, of manifests in this order.
+    pub fn of(
+        format: ImageFormat,
+        manifests: Vec<Descriptor>,
+        annotations: BTreeMap<String, String>,
+    ) -> ImageIndex {
+        let media_type = match format {
+            ImageFormat::Oci => MediaType::OciIndex,
+            ImageFormat::Docker => MediaType::DockerManifestList,
+        };
+        let media_type = Some(media_type);
+        ImageIndex { media_type, annotations, ..ImageIndex::new(manifests) }
     }
 
     /// The media type; an index that says none is OCI's.

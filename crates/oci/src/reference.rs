@@ -88,6 +88,12 @@ impl Reference {
         Reference { digest: Some(digest), ..self.clone() }
     }
 
+    /// The manifest with this digest in the same repository, whatever its tags say.
+    #[must_use]
+    pub fn by_digest(&self, digest: Digest) -> Reference {
+        Reference { tag: None, digest: Some(digest), ..self.clone() }
+    }
+
     /// The same registry with another repository; tag and digest are kept.
     pub fn with_repository(&self, repository: &str) -> Result<Reference> {
         let other = Reference { repository: repository.to_owned(), ..self.clone() };

@@ -186,6 +186,16 @@ impl Client {
         Ok(digest)
     }
 
+    /// Asks whether the repository has the manifest that a reference by digest names.
+    pub(crate) async fn confirm_manifest(&self, reference: &Reference) -> Result<()> {
+        let asked = async {
+            let endpoint = self.endpoint(reference.registry())?;
+            let Some(digest) = reference.digest() else { return Ok(()) };
+            confirm(&endpoint, reference, digest.as_str(), digest).await
+        };
+        asked.await.map_err(|cause| cause.while_trying("find the manifest", reference))
+    }
+
     async fn put_manifest(
         &self,
         reference: &Reference,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use oci::{Descriptor, Digest, Image, Reference};
+use oci::{Descriptor, Digest, Image, ImageIndex, Raw, Reference};
 
 use crate::Result;
 use crate::client::Client;
@@ -39,6 +39,20 @@ impl Client {
         let manifest = image.manifest();
         self.push_manifest(reference, &image.manifest_descriptor().media_type, manifest.bytes())
             .await
+    }
+
+    /// Pushes an index under its digest, and under the reference's tag if it has one, and returns
+    /// its digest. The repository must have its manifests already ([`Client::push_image`] with
+    /// [`Reference::by_digest`] puts them there): each is asked for before the index is sent.
+    pub async fn push_index(
+        &self,
+        reference: &Reference,
+        index: &Raw<ImageIndex>,
+    ) -> Result<Digest> {
+        for manifest in &index.manifests {
+            self.confirm_manifest(&reference.by_digest(manifest.digest.clone())).await?;
+        }
+        self.push_manifest(reference, &index.media_type(), index.bytes()).await
     }
 }
 

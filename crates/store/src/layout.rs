@@ -38,6 +38,26 @@ impl OciLayout {
         Self::write_index(path, vec![descriptor])
     }
 
+    /// Writes an index of `images` as the layout's only entry, and the images below it; blobs that
+    /// several of them share are there once.
+    pub fn write_several(
+        path: &Path,
+        index: &Raw<ImageIndex>,
+        images: &[&Image],
+        blobs: &BlobStore,
+        name: Option<&str>,
+    ) -> Result<Self> {
+        for image in images {
+            Self::write_blobs(path, image, blobs)?;
+        }
+        write_output(&blob_path(path, index.digest()), index.bytes())?;
+        let mut descriptor = index.descriptor(index.media_type());
+        if let Some(name) = name {
+            descriptor.annotations.insert(REF_NAME.to_owned(), name.to_owned());
+        }
+        Self::write_index(path, vec![descriptor])
+    }
+
     /// Writes `image` beside the images that are in the layout; one of the same name is replaced.
     pub fn append(path: &Path, image: &Image, blobs: &BlobStore, name: &str) -> Result<Self> {
         let mut manifests = match Self::read(path) {

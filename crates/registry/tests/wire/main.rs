@@ -3,5 +3,6 @@
 mod access;
 mod credentials;
 mod faults;
+mod index;
 mod real;
 mod support;

@@ -36,10 +36,15 @@ impl BlobSource for Blobs {
 
 /// An image with one layer of so many bytes (no real tar: registries do not look inside).
 pub(crate) fn image(size: usize) -> (Image, Blobs) {
+    image_for(&Platform::new("linux", "amd64"), size)
+}
+
+/// The same for another platform.
+pub(crate) fn image_for(platform: &Platform, size: usize) -> (Image, Blobs) {
     let content = noise(size);
     let digest = Digest::sha256_of(&content);
     let descriptor = Descriptor::new(MediaType::OciLayer, digest.clone(), size as u64);
-    let mut draft = ImageDraft::from_scratch(&Platform::new("linux", "amd64"));
+    let mut draft = ImageDraft::from_scratch(platform);
     let layer = LayerRef { descriptor, diff_id: DiffId(digest.clone()) };
     draft.push_layer(layer, History::step("COPY x /", None));
     let blobs = Blobs { bytes: BTreeMap::from([(digest, content)]), ..Blobs::default() };

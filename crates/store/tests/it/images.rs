@@ -1,11 +1,12 @@
 //! Images in the forms that other tools read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use oci::{
-    Descriptor, DiffId, Digest, History, Image, ImageDraft, ImageFormat, LayerRef, MediaType,
-    Platform, Reference,
+    Descriptor, DiffId, Digest, History, Image, ImageDraft, ImageFormat, ImageIndex, LayerRef,
+    MediaType, Platform, Raw, Reference,
 };
 use store::{BlobStore, DockerArchive, Error, OciLayout};
 use testkit::layout::{read_docker_archive, read_oci};
@@ -182,4 +183,55 @@ fn a_docker_archive_holds_no_zstd() {
     let error = DockerArchive::write(&path, &image, &blobs, &[]).expect_err("zstd");
     assert!(matches!(error, Error::Layer { .. }), "{error}");
     assert!(!path.exists());
+}
+
+/// The same files for two platforms, and the index of both.
+fn two_platforms(blobs: &BlobStore) -> (Vec<Image>, Raw<ImageIndex>) {
+    let images: Vec<Image> = ["linux/amd64", "linux/arm/v7"]
+        .map(|platform| {
+            let mut draft = ImageDraft::from_scratch(&platform.parse().expect("a platform"));
+            for layer in image(blobs, ImageFormat::Oci, "file").layers() {
+                draft.push_layer(layer.clone(), History::default());
+            }
+            draft.finish(ImageFormat::Oci)
+        })
+        .into();
+    let entries = images.iter().map(Image::index_entry).collect();
+    let index = ImageIndex::of(ImageFormat::Oci, entries, BTreeMap::default());
+    (images, Raw::from_value(index))
+}
+
+#[test]
+fn several_images_are_below_one_index() {
+    let (scratch, blobs) = store();
+    let path = scratch.path().join("layout");
+    let (images, index) = two_platforms(&blobs);
+    let all: Vec<&Image> = images.iter().collect();
+    let written = OciLayout::write_several(&path, &index, &all, &blobs, Some("a")).expect("room");
+    let found = written.find("a").expect("it was written");
+    assert_eq!(found.media_type, MediaType::OciIndex);
+    let nested = written.nested_index(found).expect("it is there");
+    assert_eq!(nested.bytes(), index.bytes());
+    let platforms: Vec<String> = nested
+        .manifests
+        .iter()
+        .map(|entry| entry.platform.as_ref().map(Platform::to_string).unwrap_or_default())
+        .collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm/v7"]);
+    // Two layers, which the images share; of each image the manifest and the config; the index.
+    assert_eq!(names(&path.join("blobs/sha256")).len(), 2 + 2 * 2 + 1);
+    for (architecture, tag) in [("amd64", "one"), ("arm", "two")] {
+        if !require_program("skopeo") {
+            return;
+        }
+        let copied = ScratchRoot::new();
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["--insecure-policy", "--override-arch", architecture, "copy", "--quiet"]);
+        skopeo.arg(format!("oci:{}:a", path.display()));
+        skopeo.arg(format!("oci:{}:{tag}", copied.path().join("to").display()));
+        let output = skopeo.output().expect("it is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let read = read_oci(&copied.path().join("to"), Some(tag)).expect("a valid layout");
+        assert_eq!(read.tree().expect("valid layers"), tree("file"));
+    }
 }
