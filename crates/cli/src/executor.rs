@@ -126,6 +126,8 @@ pub struct RegistryFlags {
     pub certificates: Vec<(String, PathBuf)>,
     /// `--skip-push-permission-check`.
     pub skip_push_permission_check: bool,
+    /// `--credential-helpers`, in order; all if `None`.
+    pub credential_helpers: Option<Vec<String>>,
 }
 
 /// `--isolation`: the rung of the isolation ladder.
@@ -376,6 +378,9 @@ pub(crate) fn registry_flags(values: &Values) -> RegistryFlags {
             .map(|(host, file)| (host.to_owned(), PathBuf::from(file)))
             .collect(),
         skip_push_permission_check: values.is_set("skip-push-permission-check"),
+        credential_helpers: values
+            .is_given("credential-helpers")
+            .then(|| values.list("credential-helpers")),
     }
 }
 

@@ -25,7 +25,6 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("cache-repo", Text, "", CACHE),
     row("cache-run-layers", Bool, "true", CACHE),
     row("cache-ttl", Duration, "336h", CACHE),
-    row("credential-helpers", List, "", REGISTRY),
     row("git", KeyValue, "", "options of a git context"),
     row("image-download-retry", Number, "0", REGISTRY),
     row("image-fs-extract-retry", Number, "0", "repeating the unpacking of a base image"),

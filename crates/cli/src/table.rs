@@ -53,6 +53,12 @@ const EXECUTOR: &[Flag] = &[
         .status(NoEffect("layers are compressed once and kept on disk")),
     Flag::new("context", Text, "where the build context is").short('c').default("/workspace/"),
     Flag::new("context-sub-path", Text, "directory inside the build context to build from"),
+    Flag::new(
+        "credential-helpers",
+        List,
+        "where credentials are looked for after docker's config: env, google, ecr, acr, gitlab, all \
+         of them if not given; may be repeated",
+    ),
     Flag::new("custom-platform", Text, "platform to build for, OS/ARCH[/VARIANT]"),
     Flag::new("customPlatform", Text, "old spelling").status(Alias("custom-platform")),
     Flag::new("destination", List, "reference to push the image to; may be repeated").short('d'),

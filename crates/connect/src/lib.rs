@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use cli::{Environment, RegistryFlags};
 use registry::{ClientOptions, Keychain, Proxies, RootSources, Settings};
 
-/// No certificate file is larger.
+/// No file of certificates or credentials is larger.
 const FILE_LIMIT: u64 = 1 << 20;
 
 /// The way to registries in both directions.
@@ -60,9 +61,10 @@ pub enum Error {
 /// # Errors
 /// Where a file that they name cannot be read, or holds something else.
 pub fn registries(flags: &RegistryFlags, environment: &Environment) -> Result<Registries, Error> {
+    let http = settings(environment);
     let both = ClientOptions {
-        http: settings(environment),
-        keychain: Arc::new(keychain(environment)?),
+        keychain: Arc::new(keychain(flags, environment, &http)?),
+        http,
         insecure_registries: flags.insecure_registries.iter().cloned().collect(),
         skip_tls_verify: flags.skip_tls_verify,
         skip_tls_verify_registries: flags.skip_tls_verify_registries.iter().cloned().collect(),
@@ -93,9 +95,25 @@ fn settings(environment: &Environment) -> Settings {
     Settings::of_host(&authorities, proxies)
 }
 
-fn keychain(environment: &Environment) -> Result<Keychain, Error> {
+/// Who we are: by configs, variables and GitLab's job, and in the clouds.
+fn keychain(
+    flags: &RegistryFlags,
+    environment: &Environment,
+    http: &Settings,
+) -> Result<Keychain, Error> {
     let found = environment.authentication()?;
-    Ok(Keychain::new(&found.configs, found.environment)?)
+    let texts = found.environment.iter();
+    let texts = texts.filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    let inputs = cloud::Inputs::read(texts, read_bounded);
+    let clouds = cloud::clouds(inputs, http, now());
+    let chosen = flags.credential_helpers.as_deref();
+    Ok(Keychain::new(&found.configs, found.environment, clouds, chosen)?)
+}
+
+/// The time, which signatures carry.
+#[expect(clippy::disallowed_methods, reason = "the rim reads the clock and passes it down")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn certificates(flags: &RegistryFlags) -> Result<BTreeMap<String, Vec<u8>>, Error> {
@@ -107,19 +125,21 @@ fn certificates(flags: &RegistryFlags) -> Result<BTreeMap<String, Vec<u8>>, Erro
     Ok(certificates)
 }
 
-#[allow(clippy::disallowed_methods, reason = "files that the command line names, before the build")]
 fn read(flag: &'static str, registry: &str, path: &Path) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes));
-    let read = read.and_then(|_| match bytes.len() as u64 > FILE_LIMIT {
-        true => Err(std::io::ErrorKind::FileTooLarge.into()),
-        false => Ok(()),
-    });
-    read.map(|()| bytes).map_err(|source| Error::File {
+    read_bounded(path).map_err(|source| Error::File {
         flag,
         registry: registry.to_owned(),
         path: path.to_owned(),
         source,
     })
+}
+
+#[allow(clippy::disallowed_methods, reason = "files of flags and variables, before the build")]
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > FILE_LIMIT {
+        true => Err(std::io::ErrorKind::FileTooLarge.into()),
+        false => Ok(bytes),
+    }
 }

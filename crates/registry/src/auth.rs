@@ -212,6 +212,7 @@ fn by_identity(realm: Url, service: Option<&str>, scopes: &[&str], token: &str) 
     Request::new(Method::POST, realm)
         .header(header::CONTENT_TYPE, kind)
         .body(Body::Bytes(form.finish().into()))
+        .within_origin()
 }
 
 /// The token server's address, if we go there: http or https, no step down from https, and no

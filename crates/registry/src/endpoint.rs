@@ -15,7 +15,7 @@ use url::Url;
 use crate::auth::{self, Token};
 use crate::error::{Cause, Error};
 use crate::options::ClientOptions;
-use crate::{Credential, Keychain};
+use crate::{Asked, Grant, Keychain};
 
 /// What a request needs to be allowed to do, in the words of token servers.
 pub(crate) type Scopes = Vec<String>;
@@ -45,7 +45,7 @@ pub(crate) struct Endpoint {
     keychain: Arc<Keychain>,
     tokens: Mutex<HashMap<Scopes, Token>>,
     /// What was found for repositories, each looked for once.
-    credentials: Mutex<HashMap<String, Option<Credential>>>,
+    credentials: Mutex<HashMap<String, Option<Grant>>>,
     /// Whether any token was ever accepted.
     accepted: AtomicBool,
 }
@@ -212,25 +212,39 @@ impl Endpoint {
         {
             return Ok((token.clone(), false));
         }
-        let credential = self.credential(scopes).await;
+        let grant = self.credential(scopes).await;
+        let credential = grant.as_ref().map(|grant| &grant.credential);
         let name = format!("token {}", scopes.join(" "));
-        let token = transport::retry(&self.retry, &name, || {
-            auth::token(&self.http, base, challenges, scopes, credential.as_ref())
+        let mut token = transport::retry(&self.retry, &name, || {
+            auth::token(&self.http, base, challenges, scopes, credential)
         })
         .await?;
+        // A password that a cloud lent is shown as it is, and not for longer than it is good.
+        if let Some(end) = grant.and_then(|grant| grant.until) {
+            token.until = token.until.min(end);
+        }
         tokens.insert(scopes.clone(), token.clone());
         Ok((token, true))
     }
 
     /// What the registry is shown for the repository that the scopes are about.
-    async fn credential(&self, scopes: &Scopes) -> Option<Credential> {
+    async fn credential(&self, scopes: &Scopes) -> Option<Grant> {
         let scope = scopes.first().map(String::as_str).unwrap_or_default();
-        let repository = scope.split(':').nth(1).unwrap_or_default();
+        self.credential_of(scope.split(':').nth(1).unwrap_or_default()).await
+    }
+
+    /// What it is shown for a repository; looked for once, and again when it is no longer good.
+    pub(crate) async fn credential_of(&self, repository: &str) -> Option<Grant> {
+        let encrypted = self.base().await.is_ok_and(|base| base.scheme() == "https");
         let mut known = self.credentials.lock().await;
-        if let Some(credential) = known.get(repository) {
-            return credential.clone();
+        let is_good = |grant: &Grant| grant.until.is_none_or(|until| until > Instant::now());
+        if let Some(grant) = known.get(repository)
+            && grant.as_ref().is_none_or(is_good)
+        {
+            return grant.clone();
         }
-        let found = self.keychain.find(&self.host, repository).await;
+        let found =
+            self.keychain.find(&Asked { registry: &self.host, repository, encrypted }).await;
         known.insert(repository.to_owned(), found.clone());
         found
     }

@@ -29,7 +29,8 @@ mod verify;
 pub use access::{Access, Wanted};
 pub use client::{Client, Resolved};
 pub use credential::{
-    ConfigError, Credential, DockerConfig, GitLab, Helpers, HostVariables, Keychain,
+    Asked, Asking, Cloud, CloudError, ConfigError, Credential, DockerConfig, GitLab, Grant,
+    Helpers, HostVariables, Keychain, Source,
 };
 pub use error::{Cause, Error};
 pub use options::ClientOptions;

@@ -7,10 +7,12 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 pub mod base_image;
+pub mod cloud;
 pub mod fault;
 pub mod git_server;
 pub mod hostile;
 pub mod http_server;
+pub mod internet;
 pub mod layout;
 pub mod race;
 pub mod registry;

@@ -39,12 +39,20 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+    /// Body and headers hold secrets that are not for other hosts: a redirect there is an error.
+    pub within_origin: bool,
 }
 
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Body::Empty }
+        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, within_origin: false }
+    }
+
+    /// The same for secrets: a redirect to another host is an error.
+    #[must_use]
+    pub fn within_origin(self) -> Self {
+        Self { within_origin: true, ..self }
     }
 
     /// Adds a header.
@@ -90,6 +98,10 @@ impl Http {
             match redirect::judge(&request.method, &url, response.status, location)? {
                 Step::Stay => return Ok(response),
                 Step::Follow { to, same_origin } => {
+                    if !same_origin && request.within_origin {
+                        let why = format!("to `{}`, where our secrets do not go", shown_url(&to));
+                        return Err(Error::Redirect { url: shown_url(&url), why });
+                    }
                     if !same_origin {
                         // Gone for the rest of the way, also if it leads back.
                         for secret in [header::AUTHORIZATION, header::COOKIE] {

@@ -22,6 +22,7 @@ const ANY_LIBRARY: &[&str] = &[
     "store",
     "transport",
     "registry",
+    "cloud",
     "context",
     "cache",
     "builder",
@@ -46,10 +47,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("copy", &["glob", "rootfs", "layer"]),
     ("transport", &["sys"]),
     ("registry", &["oci", "transport", "sys"]),
+    ("cloud", &["oci", "transport", "registry"]),
     ("context", &["glob", "rootfs", "layer", "transport", "sys"]),
     ("cache", &["oci", "plan", "store", "registry"]),
     ("cli", &["oci", "sys"]),
-    ("connect", &["cli", "registry"]),
+    ("connect", &["cli", "registry", "cloud"]),
     (
         "builder",
         &[
@@ -99,7 +101,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("miette", &["cli"]),
     ("gix", &["context"]),
-    ("object_store", &["context", "registry"]),
+    ("object_store", &["context"]),
     ("anyhow", &["xtask", "tests"]),
     ("reqwest", &["transport", "registry", "context"]),
 ];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use registry::{Client, DockerConfig, GitLab, Keychain};
+use registry::{Client, DockerConfig, GitLab, Keychain, Source};
 use testkit::fault::FaultRegistry;
 use testkit::registry::{Registry, USER};
 
@@ -55,7 +55,7 @@ async fn a_real_registry_with_a_password() {
     assert!(push(&scoped, &host).await.contains("none are configured"));
 
     let job = GitLab { registry: host.clone(), user: USER.0.into(), password: USER.1.into() };
-    let keychain = Arc::new(Keychain { gitlab: Some(job), ..Keychain::default() });
+    let keychain = Arc::new(Keychain { sources: vec![Source::GitLab(job)], ..Keychain::default() });
     let job = client_with(|options| options.keychain = keychain);
     assert_eq!(push(&job, &host).await, "pushed");
 

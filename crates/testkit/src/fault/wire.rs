@@ -94,12 +94,7 @@ impl Connection {
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let query = query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .map(|(key, value)| (decode(key), decode(value)))
-            .collect();
+        let query = pairs(query);
         Some(Head { method, path: decode(path), query, headers })
     }
 
@@ -157,6 +152,19 @@ impl Connection {
         let linger = Some(std::time::Duration::ZERO);
         let _ = rustix::net::sockopt::set_socket_linger(self.reader.get_ref(), linger);
     }
+}
+
+/// The fields of a form.
+pub(crate) fn form(text: &str) -> Vec<(String, String)> {
+    pairs(&text.replace('+', " "))
+}
+
+fn pairs(text: &str) -> Vec<(String, String)> {
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (decode(key), decode(value)))
+        .collect()
 }
 
 fn decode(text: &str) -> String {
