@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use builder::{BuildRequest, EnterOptions, Pod, Reference, Rung};
 use cli::console;
 use cli::report::chain;
-use registry::{Client, ClientOptions, RetryPolicy};
+use registry::{Client, ClientOptions, RetryPolicy, Wanted};
 
 /// What was found so far.
 #[derive(Default)]
@@ -138,13 +138,29 @@ fn registries(findings: &mut Findings, request: &BuildRequest) {
 async fn ask(findings: &mut Findings, client: &Client, destination: &Reference) {
     let topic = format!("registry `{}`", destination.registry());
     match client.access(destination).await {
-        Ok(access) => findings.add(&topic, access),
+        Ok(access) => {
+            let is_open = access.wanted == Wanted::Nothing;
+            findings.add(&topic, access);
+            if !is_open {
+                credentials(findings, client, destination).await;
+            }
+        }
         Err(error) => return findings.lacks(&topic, &chain(&error)),
     }
     let topic = format!("push to `{destination}`");
     match client.check_push(destination).await {
         Ok(()) => findings.add(&topic, "allowed; an upload was opened and cancelled"),
         Err(error) => findings.lacks(&topic, &chain(&error)),
+    }
+}
+
+/// Where they come from, never what they are.
+async fn credentials(findings: &mut Findings, client: &Client, destination: &Reference) {
+    let topic = format!("credentials for `{}`", destination.registry());
+    match client.credential_origin(destination).await {
+        Ok(Some(origin)) => findings.add(&topic, format!("from {origin}")),
+        Ok(None) => findings.add(&topic, "none are configured"),
+        Err(error) => findings.add(&topic, chain(&error)),
     }
 }
 

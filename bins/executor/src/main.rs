@@ -4,10 +4,12 @@
 //! the build, the report. Read `request.rs` and `report.rs` for the two mappings.
 
 mod doctor;
+mod login;
 mod report;
 mod request;
 mod session;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -17,7 +19,11 @@ fn main() -> ExitCode {
     // Before anything else can look; where it fails, entering the rung fails with the reason.
     let _ = sys::hide_memory();
     let environment = Environment::take();
-    match cli::executor_flags(std::env::args_os().skip(1), &environment) {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(line) = cli::login_line(&arguments) {
+        return login::run(line, &environment);
+    }
+    match cli::executor_flags(arguments, &environment) {
         Err(error) => {
             console::print_error(&cli::report::usage_error(&error));
             ExitCode::FAILURE

@@ -54,6 +54,14 @@ impl Environment {
         Ok(Authentication { configs, environment: self.pairs() })
     }
 
+    /// Where `login` keeps credentials: docker's config, in `DOCKER_CONFIG` or the home directory.
+    #[must_use]
+    pub fn login_file(&self) -> Option<PathBuf> {
+        let docker = self.get("DOCKER_CONFIG").map(PathBuf::from);
+        let directory = docker.or_else(|| Some(Path::new(self.get("HOME")?).join(".docker")));
+        directory.map(|directory| directory.join("config.json"))
+    }
+
     fn config_files(&self) -> Vec<(PathBuf, Place)> {
         let below = |name: &str, rest: &str| Some(Path::new(self.get(name)?).join(rest));
         let candidates = [
@@ -92,8 +100,12 @@ impl UnreadableConfig {
     }
 }
 
+/// The config at a place, if there is one.
+///
+/// # Errors
+/// Where it is there and cannot be read.
 #[allow(clippy::disallowed_methods, reason = "files that the environment names, before the build")]
-fn read(path: &Path) -> Result<Option<Vec<u8>>, UnreadableConfig> {
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, UnreadableConfig> {
     let failed = |source| UnreadableConfig { path: path.to_owned(), source };
     let file = match std::fs::File::open(path) {
         Ok(file) => file,

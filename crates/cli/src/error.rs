@@ -28,6 +28,16 @@ pub enum Error {
     NotUnicode { argument: String },
     #[error("you must provide --destination, or use --no-push")]
     NoDestination,
+    #[error("accepts 1 arg(s), received {count}")]
+    OneArgument { count: usize },
+    #[error("username required")]
+    NoUser,
+    #[error("a password must be supplied via --password or --password-stdin")]
+    NoPassword,
+    #[error("only one of --password and --password-stdin can be used")]
+    TwoPasswords,
+    #[error("password is blank")]
+    BlankPassword,
     #[error("you must provide --destination if setting {what}")]
     NoName { what: &'static str },
     #[error("labels must be of the form key=value, got {label}")]
@@ -71,8 +81,13 @@ impl Error {
             | Self::UnknownCommand { bool_flag: None, .. }
             | Self::Grammar(_)
             | Self::NotUnicode { .. } => Some("--help lists the flags".to_owned()),
+            Self::OneArgument { .. } => Some("executor login REGISTRY -u USER".to_owned()),
             Self::InvalidVariable { .. }
             | Self::NoDestination
+            | Self::NoUser
+            | Self::NoPassword
+            | Self::TwoPasswords
+            | Self::BlankPassword
             | Self::NoName { .. }
             | Self::Label { .. }
             | Self::Conflict { .. }

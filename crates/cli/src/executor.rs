@@ -188,7 +188,7 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
     refuse_variables(environment)?;
     let no_push = no_push(&mut values, environment)?;
     let flags = ExecutorFlags {
-        command: if values.doctor { Command::Doctor } else { Command::Build },
+        command: if values.words.is_empty() { Command::Build } else { Command::Doctor },
         context: values.text("context").unwrap_or_default(),
         context_sub_path: values.text("context-sub-path").map(PathBuf::from),
         dockerfile: values.text("dockerfile").unwrap_or_default(),

@@ -16,6 +16,9 @@ use crate::flag::{Flag, Status, Value};
 use crate::value::{self, parse_bool, parse_number};
 use crate::{VERSION, not_yet};
 
+/// The subcommand with flags of its own, as a program.
+pub(crate) const LOGIN: &str = "executor login";
+
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Parsed<T> {
@@ -30,8 +33,8 @@ pub enum Parsed<T> {
 pub(crate) struct Values {
     given: BTreeMap<&'static str, Vec<String>>,
     defaults: BTreeMap<&'static str, &'static str>,
-    /// The word `doctor` was there.
-    pub(crate) doctor: bool,
+    /// The words that belong to no flag.
+    pub(crate) words: Vec<String>,
     /// Lines for the person: deprecated spellings, flags without effect.
     pub(crate) notices: Vec<String>,
 }
@@ -87,13 +90,13 @@ pub(crate) fn parse(
     if let Some(text) = informational(program, table, &matches, &arguments)? {
         return Ok(Parsed::Print(text));
     }
-    let doctor = first_word(&matches).is_some();
-    collect(table, &matches).map(|values| Parsed::Run(Values { doctor, ..values }))
+    let words = words(&matches);
+    collect(table, &matches).map(|values| Parsed::Run(Values { words, ..values }))
 }
 
-/// The first word that belongs to no flag. Only one of them is not answered or refused.
-fn first_word(matches: &ArgMatches) -> Option<&String> {
-    matches.get_many::<String>(WORDS).and_then(|mut words| words.next())
+/// The words that belong to no flag.
+fn words(matches: &ArgMatches) -> Vec<String> {
+    matches.get_many::<String>(WORDS).into_iter().flatten().cloned().collect()
 }
 
 fn command(program: &'static str, table: &[Flag]) -> Command {
@@ -135,11 +138,15 @@ fn informational(
     if given("version") {
         return Ok(Some(version));
     }
-    let Some(word) = first_word(matches) else { return Ok(None) };
+    let words = words(matches);
+    let Some(word) = words.first().filter(|_| program != LOGIN) else { return Ok(None) };
     match word.as_str() {
         "help" => Ok(Some(usage(program, table))),
         "version" => Ok(Some(version)),
-        "doctor" if program == "executor" && only_word(matches) => Ok(None),
+        "doctor" if program == "executor" && words.len() == 1 => Ok(None),
+        "login" if program == "executor" => {
+            Err(Error::Grammar("`login` comes before its flags".to_owned()))
+        }
         name if program == "executor" && not_yet::SUBCOMMANDS.contains(&name) => {
             Err(Error::CommandNotYet { name: name.to_owned() })
         }
@@ -149,10 +156,6 @@ fn informational(
             bool_flag: bool_before(word, table, arguments),
         }),
     }
-}
-
-fn only_word(matches: &ArgMatches) -> bool {
-    matches.get_many::<String>(WORDS).is_some_and(|words| words.count() == 1)
 }
 
 /// The boolean flag that stands right before a word which looks like its value.
@@ -280,11 +283,14 @@ fn missing_value(argument: &str, table: &[Flag], arguments: &[String]) -> Error 
 
 /// The usage text, in the layout of kaniko's.
 pub(crate) fn usage(program: &str, table: &[Flag]) -> String {
-    let doctor = match program {
-        "executor" => "  executor doctor [flags]\n",
-        _ => "",
+    let forms = match program {
+        LOGIN => "  executor login REGISTRY [flags]\n".to_owned(),
+        "executor" => "  executor [flags]\n  executor doctor [flags]\n  executor login REGISTRY \
+                       [flags]\n  executor version\n"
+            .to_owned(),
+        other => format!("  {other} [flags]\n  {other} version\n"),
     };
-    let mut text = format!("Usage:\n  {program} [flags]\n{doctor}  {program} version\n\nFlags:\n");
+    let mut text = format!("Usage:\n{forms}\nFlags:\n");
     let shown: Vec<(String, &Flag)> = table
         .iter()
         .filter(|flag| matches!(flag.status, Status::Implemented | Status::NoEffect(_)))
@@ -302,12 +308,14 @@ pub(crate) fn usage(program: &str, table: &[Flag]) -> String {
         }
         text.push('\n');
     }
-    text.push_str("\nKnown to kaniko, and refused here until they are implemented:\n");
     let missing: Vec<String> = table
         .iter()
         .filter(|flag| matches!(flag.status, Status::NotYet(_)))
         .map(|flag| format!("--{}", flag.name))
         .collect();
+    if !missing.is_empty() {
+        text.push_str("\nKnown to kaniko, and refused here until they are implemented:\n");
+    }
     for line in missing.chunks(4) {
         text.push_str(&format!("  {}\n", line.join(" ")));
     }

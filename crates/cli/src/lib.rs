@@ -16,6 +16,7 @@ mod executor;
 pub mod flag;
 mod grammar;
 pub mod log;
+mod login;
 mod not_yet;
 pub mod report;
 mod secret;
@@ -27,7 +28,7 @@ mod warmer;
 mod tests;
 
 pub use allow::Allow;
-pub use authentication::{Authentication, UnreadableConfig};
+pub use authentication::{Authentication, UnreadableConfig, read as read_config};
 pub use environment::{Environment, Network};
 pub use error::Error;
 pub use executor::{
@@ -36,6 +37,7 @@ pub use executor::{
 };
 pub use grammar::Parsed;
 pub use log::LogFlags;
+pub use login::{LoginFlags, login_flags, login_line, password};
 pub use report::{Excerpt, Report};
 pub use secret::{SecretFlag, SecretSource, SshFlag};
 pub use table::{executor_table, warmer_table};

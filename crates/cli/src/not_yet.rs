@@ -128,7 +128,7 @@ pub(crate) const WARMER: &[Flag] = &[
 ];
 
 /// Subcommands of kaniko's executor that are not there.
-pub(crate) const SUBCOMMANDS: &[&str] = &["login", "push", "completion"];
+pub(crate) const SUBCOMMANDS: &[&str] = &["push", "completion"];
 
 /// Variables that ask for something that is not there, and whether a false value asks for nothing.
 pub(crate) const VARIABLES: &[(&str, bool)] = &[

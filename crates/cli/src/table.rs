@@ -27,6 +27,19 @@ pub fn warmer_table() -> Vec<Flag> {
     table
 }
 
+/// Every flag of `executor login`.
+pub(crate) const LOGIN: &[Flag] = &[
+    Flag::new("help", Bool, "print this text").short('h'),
+    Flag::new("log-format", Choice(LOG_FORMATS), "form of the log lines").default("color"),
+    Flag::new("log-timestamp", Bool, "full time in coloured log lines").default("false"),
+    Flag::new("password", Text, "the password, for everybody to see").short('p'),
+    Flag::new("password-stdin", Bool, "read the password from standard input").default("false"),
+    Flag::new("username", Text, "the user").short('u'),
+    Flag::new("verbosity", Text, "trace, debug, info, warn, error, fatal or panic")
+        .short('v')
+        .default("info"),
+];
+
 const EXECUTOR: &[Flag] = &[
     Flag::new(
         "allow",

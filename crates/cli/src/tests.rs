@@ -178,7 +178,7 @@ fn help_and_version_are_printed() {
     check(&["--help"], "prints Usage:");
     check(&["-h"], "prints Usage:");
     check(&["help"], "prints Usage:");
-    for name in ["login", "push", "completion"] {
+    for name in ["push", "completion"] {
         let expected = format!(
             "Error: command `{name}` is not implemented yet / hint: the README lists what is \
              there and what is not"

@@ -46,6 +46,15 @@ impl std::fmt::Display for Access {
 }
 
 impl Client {
+    /// Where the credentials come from that a repository is shown, if there are any. They are looked
+    /// for, so that a cloud is asked; the secret itself is not told.
+    pub async fn credential_origin(&self, reference: &Reference) -> Result<Option<String>> {
+        let fail = |cause: Cause| cause.while_trying("reach the registry", &reference.registry());
+        let endpoint = self.endpoint(reference.registry()).map_err(fail)?;
+        let grant = endpoint.credential_of(reference.repository()).await;
+        Ok(grant.map(|grant| grant.origin))
+    }
+
     /// Asks the registry of a reference what it wants. Nothing is sent that could let anybody in.
     pub async fn access(&self, reference: &Reference) -> Result<Access> {
         let fail = |cause: Cause| cause.while_trying("reach the registry", &reference.registry());

@@ -30,7 +30,7 @@ pub use access::{Access, Wanted};
 pub use client::{Client, Resolved};
 pub use credential::{
     Asked, Asking, Cloud, CloudError, ConfigError, Credential, DockerConfig, GitLab, Grant,
-    Helpers, HostVariables, Keychain, Source,
+    HelperError, Helpers, HostVariables, Keychain, Login, LoginError, Source, Stored,
 };
 pub use error::{Cause, Error};
 pub use options::ClientOptions;

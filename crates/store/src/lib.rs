@@ -21,5 +21,5 @@ pub use docker::DockerArchive;
 pub use error::{Error, Result};
 pub use layout::OciLayout;
 pub use lock::StoreLock;
-pub use output::write_output;
+pub use output::{write_output, write_private};
 pub use read::read_file;

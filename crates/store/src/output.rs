@@ -18,6 +18,11 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
     Output::create(path)?.finish(|file| file.write_all(bytes))
 }
 
+/// The same for what nobody else may read (mode 0600), whatever the mode of the file before it.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    Output::create_with(path, 0o600)?.finish(|file| file.write_all(bytes))
+}
+
 /// An output file being written.
 pub(crate) struct Output {
     path: PathBuf,
@@ -33,6 +38,10 @@ enum Kind {
 
 impl Output {
     pub(crate) fn create(path: &Path) -> Result<Self> {
+        Self::create_with(path, 0o644)
+    }
+
+    fn create_with(path: &Path, mode: u32) -> Result<Self> {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true).mode(0o700);
@@ -45,7 +54,7 @@ impl Output {
             let file = open_in_place(&path).map_err(failed("open", &path))?;
             return Ok(Self { path, kind: Kind::InPlace(file) });
         }
-        let kind = match create_beside(&path) {
+        let kind = match create_beside(&path, mode) {
             Ok((file, temporary)) => Kind::Replace(file, temporary),
             // A directory where nothing can be made may still hold a file that can be written.
             Err(error) if path.exists() => {
@@ -88,7 +97,7 @@ impl Drop for Temporary {
     }
 }
 
-fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+fn create_beside(path: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     for attempt in 0..1000 {
         let mut hidden = std::ffi::OsString::from(".");
@@ -96,7 +105,7 @@ fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
         hidden.push(format!(".{}-{attempt}", std::process::id()));
         let temporary = path.with_file_name(hidden);
         let mut options = OpenOptions::new();
-        match options.read(true).write(true).create_new(true).mode(0o644).open(&temporary) {
+        match options.read(true).write(true).create_new(true).mode(mode).open(&temporary) {
             Ok(file) => return Ok((file, temporary)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),

@@ -17,6 +17,10 @@ const SERVER_KEY: &[u8] = include_bytes!("../certificates/server.key");
 pub const USER: (&str, &str) = ("kim", "pass:word$");
 /// The two as htpasswd has them (bcrypt).
 const HTPASSWD: &str = "kim:$2y$05$abcdefghijklmnopqrstuuHFuYDBQvPLy8st2LYEy0D88ADHRmvh.\n";
+/// The users of clouds, `google-token` and `ecr-password`.
+const CLOUD_HTPASSWD: &str = "\
+    oauth2accesstoken:$2b$05$8LtNHi.YhkK78l3ECNUnbuePBU/gRzwxvcOSe9U4slyqphu783e46\n\
+    AWS:$2b$05$oomcFSwfKtPy9e1bqq1rgOO0DFAhUQJRI1IQPoqSxsoO6eePe6o6S\n";
 
 /// A running registry; it and its storage are gone when this is dropped.
 #[derive(Debug)]
@@ -62,6 +66,27 @@ impl Registry {
         std::fs::write(&file, HTPASSWD).map_err(|error| error.to_string())?;
         let auth = format!("auth: {{ htpasswd: {{ realm: test, path: {} }} }}\n", file.display());
         Self::start_with(&directory, "", &auth)
+    }
+
+    /// One that a cloud might have: over TLS, with the certificate of [`crate::internet`], and open to
+    /// who shows what [`crate::cloud`] lends for Google's and Amazon's registries.
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn start_in_a_cloud() -> Result<Self, String> {
+        use crate::internet::{CERTIFICATE, KEY};
+        let directory = fresh_directory();
+        make_directory(&directory)?;
+        let write = |name: &str, bytes: &[u8]| -> Result<String, String> {
+            let path = directory.join(name);
+            std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
+            Ok(path.display().to_string())
+        };
+        let (certificate, key) = (write("server.pem", CERTIFICATE)?, write("server.key", KEY)?);
+        let passwords = write("htpasswd", CLOUD_HTPASSWD.as_bytes())?;
+        let tls = format!(", tls: {{ certificate: {certificate}, key: {key} }}");
+        let auth = format!("auth: {{ htpasswd: {{ realm: test, path: {passwords} }} }}\n");
+        Self::start_with(&directory, &tls, &auth)
     }
 
     /// Starts a registry with its storage in `directory`, which is made and removed.

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use super::Credential;
 
 /// Docker Hub, as references name it, and as configs do.
-const HUB: &str = "index.docker.io";
-const HUB_KEY: &str = "https://index.docker.io/v1/";
-const HUB_NAMES: [&str; 3] = [HUB, "docker.io", "registry-1.docker.io"];
+pub(super) const HUB: &str = "index.docker.io";
+pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
+pub(super) const HUB_NAMES: [&str; 3] = [HUB, "docker.io", "registry-1.docker.io"];
 /// The user that says that the password is an identity token.
 const TOKEN_USER: &str = "<token>";
 
@@ -143,10 +143,8 @@ impl DockerConfig {
                 None => break,
             }
         }
-        let server = if registry == HUB { HUB_KEY } else { registry };
-        let keys = || self.helpers.iter().find(|(key, _)| names_registry(key, registry));
-        let own = self.helpers.get(server).or_else(|| keys().map(|(_, name)| name));
-        let helper = own.or(self.store.as_ref()).filter(|name| !name.is_empty());
+        let server = server(registry);
+        let helper = self.helper(registry);
         found.extend(helper.map(|name| Found::Helper { name, server: server.to_owned() }));
         let exact = self.entries.get(server);
         let any = || self.entries.iter().find(|(key, _)| names_registry(key, registry));
@@ -154,6 +152,20 @@ impl DockerConfig {
         found.extend(entry.cloned().map(Found::Credential));
         found
     }
+}
+
+impl DockerConfig {
+    /// The helper of a registry, or the one for everything.
+    pub(super) fn helper(&self, registry: &str) -> Option<&str> {
+        let keys = || self.helpers.iter().find(|(key, _)| names_registry(key, registry));
+        let own = self.helpers.get(server(registry)).or_else(|| keys().map(|(_, name)| name));
+        own.or(self.store.as_ref()).map(String::as_str).filter(|name| !name.is_empty())
+    }
+}
+
+/// A registry's name in a config.
+fn server(registry: &str) -> &str {
+    if registry == HUB { HUB_KEY } else { registry }
 }
 
 impl Entry {

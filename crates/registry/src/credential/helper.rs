@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use transport::printable;
 
@@ -37,19 +38,26 @@ impl std::fmt::Debug for Helpers {
     }
 }
 
-/// Why a helper gave nothing.
+/// Why a helper did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HelperError {
+#[non_exhaustive]
+pub enum HelperError {
+    /// There is no such program.
     #[error("it is not on PATH")]
     Missing,
+    /// It cannot be started.
     #[error("it cannot be started: {0}")]
     Start(std::io::Error),
-    #[error("it did not answer within {} s", PATIENCE.as_secs())]
-    Silent,
+    /// It takes too long.
+    #[error("it did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// It says that it failed.
     #[error("it failed ({0}); what it said is not shown")]
     Failed(ExitStatus),
+    /// It says something else.
     #[error("its answer is not that of a credential helper")]
     Answer,
+    /// It gives a secret of another server.
     #[error("it answers for another server, `{0}`")]
     OtherServer(String),
 }
@@ -65,6 +73,13 @@ struct Answer {
     secret: String,
 }
 
+/// What a program that has ended left.
+struct Ended {
+    status: ExitStatus,
+    output: Vec<u8>,
+    errors: Vec<u8>,
+}
+
 impl Helpers {
     /// Asks the helper of this name for a server.
     pub(crate) async fn get(
@@ -72,10 +87,43 @@ impl Helpers {
         name: &str,
         server: &str,
     ) -> Result<Option<Credential>, HelperError> {
-        let program =
-            self.find(&format!("docker-credential-{name}")).ok_or(HelperError::Missing)?;
-        let exchange = self.exchange(&program, server);
-        tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| HelperError::Silent)?
+        self.get_within(PATIENCE, name, server).await
+    }
+
+    async fn get_within(
+        &self,
+        patience: Duration,
+        name: &str,
+        server: &str,
+    ) -> Result<Option<Credential>, HelperError> {
+        let ended = self.exchange(patience, name, "get", server.as_bytes()).await?;
+        if ended.status.success() {
+            return parse(&ended.output, server);
+        }
+        let said = [&ended.output[..], &ended.errors[..]].map(String::from_utf8_lossy);
+        if UNKNOWN.iter().any(|text| said.iter().any(|said| said.contains(text))) {
+            return Ok(None);
+        }
+        Err(HelperError::Failed(ended.status))
+    }
+
+    /// Gives the helper of this name a password to keep.
+    ///
+    /// # Errors
+    /// Where it does not keep it.
+    pub async fn store(
+        &self,
+        name: &str,
+        server: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<(), HelperError> {
+        let text = json!({"ServerURL": server, "Username": user, "Secret": password}).to_string();
+        let ended = self.exchange(PATIENCE, name, "store", text.as_bytes()).await?;
+        match ended.status.success() {
+            true => Ok(()),
+            false => Err(HelperError::Failed(ended.status)),
+        }
     }
 
     /// The program, in the directories of `PATH`.
@@ -88,38 +136,45 @@ impl Helpers {
             .find(|candidate| candidate.is_file())
     }
 
-    #[allow(clippy::disallowed_methods, reason = "credential helpers are programs")]
+    /// Runs a helper to its end, or until patience ends.
     async fn exchange(
         &self,
+        patience: Duration,
+        name: &str,
+        action: &str,
+        input: &[u8],
+    ) -> Result<Ended, HelperError> {
+        let program =
+            self.find(&format!("docker-credential-{name}")).ok_or(HelperError::Missing)?;
+        let run = self.run(&program, action, input);
+        let ended = tokio::time::timeout(patience, run).await;
+        ended.map_err(|_| HelperError::Silent(patience))?.map_err(HelperError::Start)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "credential helpers are programs")]
+    async fn run(
+        &self,
         program: &std::path::Path,
-        server: &str,
-    ) -> Result<Option<Credential>, HelperError> {
+        action: &str,
+        text: &[u8],
+    ) -> std::io::Result<Ended> {
         let mut child = tokio::process::Command::new(program)
-            .arg("get")
+            .arg(action)
             .env_clear()
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
-            .spawn()
-            .map_err(HelperError::Start)?;
+            .spawn()?;
         if let Some(mut input) = child.stdin.take() {
             // One that knows without being asked may have closed it already.
-            let _ = input.write_all(server.as_bytes()).await;
+            let _ = input.write_all(text).await;
         }
         let (output, errors) =
-            tokio::try_join!(read(child.stdout.take()), read(child.stderr.take()))
-                .map_err(HelperError::Start)?;
-        let status = child.wait().await.map_err(HelperError::Start)?;
-        if status.success() {
-            return parse(&output, server);
-        }
-        let said = [&output[..], &errors[..]].map(String::from_utf8_lossy);
-        if UNKNOWN.iter().any(|text| said.iter().any(|said| said.contains(text))) {
-            return Ok(None);
-        }
-        Err(HelperError::Failed(status))
+            tokio::try_join!(read(child.stdout.take()), read(child.stderr.take()))?;
+        let status = child.wait().await?;
+        Ok(Ended { status, output, errors })
     }
 }
 
@@ -153,23 +208,33 @@ mod tests {
 
     use super::*;
 
-    async fn check(script: &str, expected: &str) {
+    /// Helpers of which one is named `test`, in a directory that goes with the scratch root.
+    fn helpers(script: &str) -> (testkit::ScratchRoot, Helpers) {
         let scratch = testkit::ScratchRoot::new();
         let program = scratch.path().join("docker-credential-test");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("because it is writable");
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&program, mode).expect("because it is ours");
         let path = format!("relative::{}:/usr/bin:/bin", scratch.path().display());
-        let environment = [("PATH", path.as_str()), ("GIVEN", "given")]
+        let place = scratch.path().display().to_string();
+        let environment = [("PATH", path.as_str()), ("GIVEN", "given"), ("PLACE", place.as_str())]
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        let helpers = Helpers { environment: environment.to_vec() };
-        let found = match helpers.get("test", "reg.example").await {
+        (scratch, Helpers { environment: environment.to_vec() })
+    }
+
+    async fn check_within(patience: Duration, script: &str, expected: &str) {
+        let (_scratch, helpers) = helpers(script);
+        let found = match helpers.get_within(patience, "test", "reg.example").await {
             Ok(Some(Credential::Password { user, password })) => format!("{user}:{password}"),
             Ok(Some(Credential::Identity(token))) => format!("identity {token}"),
             Ok(other) => format!("{other:?}"),
             Err(error) => error.to_string(),
         };
         assert_eq!(found, expected, "{script}");
+    }
+
+    async fn check(script: &str, expected: &str) {
+        check_within(PATIENCE, script, expected).await;
     }
 
     #[tokio::test]
@@ -194,5 +259,27 @@ mod tests {
     async fn a_helper_that_is_not_there() {
         let error = Helpers::default().get("none", "r").await.expect_err("there is no PATH");
         assert_eq!(error.to_string(), "it is not on PATH");
+    }
+
+    /// One that talks without end is cut off, one that says nothing is not waited for.
+    #[tokio::test]
+    async fn helpers_without_end() {
+        let cut = "it failed (signal: 13 (SIGPIPE)); what it said is not shown";
+        check("exec cat /dev/zero", cut).await;
+        let silent = "it did not answer within 0 s";
+        check_within(Duration::from_millis(300), "exec tail -f /dev/null", silent).await;
+        // Its input may be a pipe that it never reads.
+        check_within(Duration::from_millis(300), "exec <&-; exec tail -f /dev/null", silent).await;
+    }
+
+    #[tokio::test]
+    async fn a_password_is_given_away_by_dockers_protocol() {
+        let (scratch, helpers) = helpers("test \"$1\" = store && cat > \"$PLACE/stored\"");
+        helpers.store("test", "reg.example", "kim", "a\"b").await.expect("because it succeeds");
+        let stored = std::fs::read_to_string(scratch.path().join("stored")).expect("it is there");
+        assert_eq!(stored, r#"{"ServerURL":"reg.example","Username":"kim","Secret":"a\"b"}"#);
+        let (_scratch, helpers) = self::helpers("cat; exit 1");
+        let error = helpers.store("test", "r", "kim", "s3cret").await.expect_err("it fails");
+        assert_eq!(error.to_string(), "it failed (exit status: 1); what it said is not shown");
     }
 }

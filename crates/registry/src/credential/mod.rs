@@ -12,14 +12,16 @@ pub(crate) mod docker;
 pub(crate) mod helper;
 mod hosts;
 mod keychain;
+mod login;
 
 use std::fmt;
 
 pub use cloud::{Asking, Cloud, CloudError, Grant};
 pub use docker::{ConfigError, DockerConfig};
-pub use helper::Helpers;
+pub use helper::{HelperError, Helpers};
 pub use hosts::{GitLab, HostVariables};
 pub use keychain::{Asked, Keychain, Source};
+pub use login::{Login, LoginError, Stored};
 
 /// What a registry is shown.
 #[derive(Clone, PartialEq, Eq)]
