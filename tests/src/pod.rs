@@ -70,6 +70,7 @@ pub struct Pod {
     restricted: bool,
     no_new_privileges: bool,
     user_namespace: bool,
+    limits: serde_json::Map<String, Value>,
     mounts: Vec<Value>,
     variables: Vec<String>,
 }
@@ -119,6 +120,7 @@ impl Pod {
             restricted: false,
             no_new_privileges: false,
             user_namespace: false,
+            limits: serde_json::Map::new(),
             mounts: Vec::new(),
             variables: Vec::new(),
         })
@@ -149,6 +151,20 @@ impl Pod {
     #[must_use]
     pub fn user_namespace(mut self) -> Self {
         self.user_namespace = true;
+        self
+    }
+
+    /// With so many processes at most.
+    #[must_use]
+    pub fn processes(mut self, most: u32) -> Self {
+        self.limits.insert("pids".to_owned(), json!({ "limit": most }));
+        self
+    }
+
+    /// With so much memory at most, in bytes.
+    #[must_use]
+    pub fn memory(mut self, most: u64) -> Self {
+        self.limits.insert("memory".to_owned(), json!({ "limit": most, "swap": most }));
         self
     }
 
@@ -317,6 +333,9 @@ impl Pod {
                 ],
             },
         });
+        for (name, limit) in &self.limits {
+            config["linux"]["resources"][name] = limit.clone();
+        }
         if self.user_namespace {
             let map = json!([{ "containerID": 0, "hostID": FIRST_ID, "size": IDS }]);
             config["linux"]["uidMappings"] = map.clone();

@@ -1,5 +1,6 @@
 //! What the user sees: events as kaniko's log lines, the end as text and exit status.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -62,11 +63,11 @@ impl Observer for Log {
                     None => tracing::debug!("{step} took {took:.2?}"),
                 }
             }
-            Event::Output { stage, stderr, line } => {
-                let line = [self.mark(stage).as_bytes(), line, b"\n"].concat();
+            Event::Output { stage, stderr, lines } => {
+                let lines = marked(self.mark(stage).as_bytes(), lines);
                 match stderr {
-                    true => console::step_error(&line),
-                    false => console::step_output(&line),
+                    true => console::step_error(&lines),
+                    false => console::step_output(&lines),
                 }
             }
             Event::ImageFinished { digest } => tracing::info!("Built image {digest}"),
@@ -77,6 +78,19 @@ impl Observer for Log {
             _ => {}
         }
     }
+}
+
+/// The lines with a mark before each.
+fn marked<'l>(mark: &[u8], lines: &'l [u8]) -> Cow<'l, [u8]> {
+    if mark.is_empty() {
+        return Cow::Borrowed(lines);
+    }
+    let mut marked = Vec::with_capacity(lines.len() + mark.len());
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        marked.extend_from_slice(mark);
+        marked.extend_from_slice(line);
+    }
+    Cow::Owned(marked)
 }
 
 fn first_line(text: &str) -> &str {

@@ -180,8 +180,8 @@ pub enum StepError {
         exit: Exit,
         /// The last lines it wrote.
         tail: Vec<String>,
-        /// Why it could not have some owners, where it may have failed for want of them.
-        owners: Option<String>,
+        /// What may have been the reason, where something around the command tells.
+        reason: Option<String>,
     },
     /// The program could not be run.
     #[error("cannot run \"{program}\"")]
@@ -342,6 +342,7 @@ impl Error {
                 Some(CREDENTIALS.to_owned())
             }
             Error::Step { source, .. } => match source.as_ref() {
+                StepError::Exit { reason: Some(reason), .. } => Some(reason.clone()),
                 StepError::Exit { exit: Exit::Signal(9), .. } => Some(
                     "the kernel may have killed the command for want of memory: look at the pod's memory limit"
                         .to_owned(),
@@ -350,9 +351,6 @@ impl Error {
                     "the step itself may have killed it (`kill -9 -1` and `kill -9 $PPID` do), or the kernel for want of memory"
                         .to_owned(),
                 ),
-                StepError::Exit { owners: Some(reason), .. } => Some(format!(
-                    "if the command wants a user or group that cannot be had here: {reason}"
-                )),
                 _ => None,
             },
             Error::Plan { errors } => errors.first().and_then(plan::Error::hint),

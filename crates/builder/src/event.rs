@@ -78,14 +78,14 @@ pub enum Event {
         /// The layer it made, if it made one.
         layer: Option<LayerSummary>,
     },
-    /// A line that a RUN step wrote.
+    /// Lines that a RUN step wrote.
     Output {
         /// The stage of the step.
         stage: StageName,
         /// Whether it came on stderr.
         stderr: bool,
-        /// The line, without its line feed.
-        line: Vec<u8>,
+        /// One line or more, each with its line feed.
+        lines: Vec<u8>,
     },
     /// The image is made.
     ImageFinished {

@@ -74,18 +74,17 @@ impl<'a> Executor<'a> {
             timeout: self.request.command_timeout,
         };
         let program = run.argv.join(" ");
-        let mut tail = VecDeque::new();
-        let mut output = |stream: Stream, line: &[u8]| {
-            let line = &*mask(line, &given.secrets);
-            if tail.len() == TAIL {
-                tail.pop_front();
+        let mut tail = Tail::default();
+        let mut output = |stream: Stream, lines: &[u8]| {
+            let mut lines = mask(lines, &given.secrets).into_owned();
+            if lines.last() != Some(&b'\n') {
+                lines.push(b'\n');
             }
-            tail.push_back(
-                String::from_utf8_lossy(&line[..line.len().min(TAIL_LINE)]).into_owned(),
-            );
+            tail.keep(&lines);
             let (stage, stderr) = (stage.clone(), stream == Stream::Stderr);
-            self.observer.observe(&Event::Output { stage, stderr, line: line.to_vec() });
+            self.observer.observe(&Event::Output { stage, stderr, lines });
         };
+        let killed_before = run::memory_kills();
         let exit = self
             .isolation
             .run(root, &invocation, &mut output, self.stop)
@@ -93,18 +92,50 @@ impl<'a> Executor<'a> {
         match exit {
             Exit::Code(0) => Ok(()),
             Exit::Code(_) | Exit::Signal(_) | Exit::TimedOut(_) => {
-                let tail: Vec<String> = tail.into();
-                let owners = self.missing_owners(&tail);
-                Err(StepError::Exit { program, exit, tail, owners })
+                let tail = tail.into_lines();
+                let reason = self.reason(&tail, run::memory_kills() > killed_before);
+                Err(StepError::Exit { program, exit, tail, reason })
             }
         }
     }
 
-    /// Why some owners cannot be had here, where a program says what it does for want of one.
-    fn missing_owners(&self, tail: &[String]) -> Option<String> {
+    /// What around the program may have made it fail.
+    fn reason(&self, tail: &[String], killed: bool) -> Option<String> {
+        if killed {
+            return Some(
+                "the kernel killed a process for want of memory while the command ran: look at \
+                 the pod's memory limit"
+                    .to_owned(),
+            );
+        }
         let told = |line: &String| line.contains("Invalid argument");
         let narrow = self.isolation.owners() != run::Owners::All;
-        (narrow && tail.iter().any(told)).then(|| self.isolation.owners_reason().to_owned())
+        (narrow && tail.iter().any(told)).then(|| {
+            let owners = self.isolation.owners_reason();
+            format!("if the command wants a user or group that cannot be had here: {owners}")
+        })
+    }
+}
+
+/// The last lines of a program.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<Vec<u8>>,
+}
+
+impl Tail {
+    /// Takes the last of these, in place of earlier ones.
+    fn keep(&mut self, lines: &[u8]) {
+        let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+        let last: Vec<_> = lines.rsplit(|byte| *byte == b'\n').take(TAIL).collect();
+        let left = TAIL.saturating_sub(last.len());
+        self.lines.drain(..self.lines.len().saturating_sub(left));
+        let last = last.into_iter().rev().map(|line| line[..line.len().min(TAIL_LINE)].to_vec());
+        self.lines.extend(last);
+    }
+
+    fn into_lines(self) -> Vec<String> {
+        self.lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 }
 
@@ -171,21 +202,35 @@ fn environment(
 /// Shorter secrets are not masked: their text stands everywhere.
 const SHORTEST_MASKED: usize = 6;
 
-/// A line without the secrets that the step was given, whatever the step meant by printing them.
-fn mask<'l>(line: &'l [u8], secrets: &[Secret]) -> Cow<'l, [u8]> {
-    let mut line = Cow::Borrowed(line);
-    let lines = secrets.iter().flat_map(|secret| secret.expose().split(|byte| *byte == b'\n'));
-    for text in lines {
+/// Lines without the secrets that the step was given, whatever the step meant by printing them.
+fn mask<'l>(lines: &'l [u8], secrets: &[Secret]) -> Cow<'l, [u8]> {
+    let mut masked = Cow::Borrowed(lines);
+    let texts = secrets.iter().flat_map(|secret| secret.expose().split(|byte| *byte == b'\n'));
+    for text in texts {
         let text = text.trim_ascii();
-        if text.len() < SHORTEST_MASKED {
-            continue;
-        }
-        while let Some(at) = line.windows(text.len()).position(|window| window == text) {
-            let after = &line[at + text.len()..];
-            line = Cow::Owned([&line[..at], b"***", after].concat());
+        if text.len() >= SHORTEST_MASKED
+            && let Some(replaced) = without(&masked, text)
+        {
+            masked = Cow::Owned(replaced);
         }
     }
-    line
+    masked
+}
+
+/// The lines with stars in each place of the text; nothing if it is in none.
+fn without(lines: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    let find = |rest: &[u8]| rest.windows(text.len()).position(|window| window == text);
+    let mut at = find(lines)?;
+    let (mut replaced, mut rest) = (Vec::with_capacity(lines.len()), lines);
+    loop {
+        replaced.extend_from_slice(&rest[..at]);
+        replaced.extend_from_slice(b"***");
+        rest = &rest[at + text.len()..];
+        let Some(next) = find(rest) else { break };
+        at = next;
+    }
+    replaced.extend_from_slice(rest);
+    Some(replaced)
 }
 
 /// The directory a step starts in; it is made if a base image names one that it does not hold.
@@ -202,6 +247,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_last_lines_are_kept() {
+        let check = |blocks: &[&str], expected: &[&str]| {
+            let mut tail = Tail::default();
+            for block in blocks {
+                tail.keep(block.as_bytes());
+            }
+            assert_eq!(tail.into_lines(), expected);
+        };
+        let numbers = |range: std::ops::Range<usize>| range.map(|n| format!("{n}\n"));
+        let last: Vec<String> = (10..10 + TAIL).map(|number| number.to_string()).collect();
+        let last: Vec<&str> = last.iter().map(String::as_str).collect();
+        check(&[], &[]);
+        check(&["a\n\nb\n", "c\n"], &["a", "", "b", "c"]);
+        check(&["a\n", "\n"], &["a", ""]);
+        check(&[&numbers(0..10 + TAIL).collect::<String>()], &last);
+        let one_by_one: Vec<String> = numbers(0..10 + TAIL).collect();
+        check(&one_by_one.iter().map(String::as_str).collect::<Vec<_>>(), &last);
+        let long = "x".repeat(TAIL_LINE + 1);
+        check(&[&format!("{long}\n")], &[&long[..TAIL_LINE]]);
+    }
+
+    #[test]
     fn secrets_are_masked_in_what_a_step_prints() {
         let check = |line: &str, expected: &str| {
             let secrets = [Secret::from("hunter2\nsecond line\n"), Secret::from("x")];
@@ -209,6 +276,7 @@ mod tests {
         };
         check("password: hunter2, again hunter2.", "password: ***, again ***.");
         check("the second line", "the ***");
+        check("hunter2\nsecond line\nhunter2", "***\n***\n***");
         check("hunter", "hunter");
         check("x marks the spot", "x marks the spot");
         check("", "");

@@ -18,14 +18,14 @@ pub fn print_error(text: &str) {
     write(&mut std::io::stderr().lock(), text.as_bytes());
 }
 
-/// Passes a line of a step's standard output on, as it is.
-pub fn step_output(line: &[u8]) {
-    write_output(line);
+/// Passes lines of a step's standard output on, as they are.
+pub fn step_output(lines: &[u8]) {
+    write_output(lines);
 }
 
-/// Passes a line of a step's standard error on, as it is.
-pub fn step_error(line: &[u8]) {
-    write(&mut std::io::stderr().lock(), line);
+/// Passes lines of a step's standard error on, as they are.
+pub fn step_error(lines: &[u8]) {
+    write(&mut std::io::stderr().lock(), lines);
 }
 
 fn write_output(bytes: &[u8]) {

@@ -296,8 +296,8 @@ impl Isolation {
         }
     }
 
-    /// Runs one program in an active root; `output` gets each line without its newline (a line
-    /// beyond 64 KiB comes in pieces).
+    /// Runs one program in an active root; `output` gets whole lines, as many as are there. Only the
+    /// last piece of a stream may lack its line feed, and a piece of a line beyond 64 KiB.
     ///
     /// When it returns, every process of the step is gone.
     pub fn run(

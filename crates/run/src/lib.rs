@@ -27,7 +27,7 @@ pub use confinement::{Confinement, DeviceRequest, Network, Rights};
 pub use enter::{Choice, EnterOptions, Isolation, Owners, Rung, enter};
 pub use error::Error;
 pub use invocation::{Exit, Identity, Invocation, Mount, MountKind, Script, Stream};
-pub use pod::{Capabilities, Disk, Pod, disk};
+pub use pod::{Capabilities, Disk, Pod, disk, memory_kills};
 pub use stages::{ActiveRoot, Afterwards, Parent, StageRoots};
 
 /// The result of everything here.

@@ -96,6 +96,16 @@ impl Pod {
     }
 }
 
+/// How many processes of this machine the kernel has killed for want of memory, of a cgroup or its
+/// own (`oom_kill` of `/proc/vmstat`, since Linux 4.13). 0 where it does not say.
+#[must_use]
+pub fn memory_kills() -> u64 {
+    let counters = host::read_file("/proc/vmstat").unwrap_or_default();
+    let counters = String::from_utf8_lossy(&counters);
+    let count = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
 /// The disk below a state directory, which is made if missing and must be one that can be written.
 pub fn disk(state_dir: &Path) -> Result<Disk> {
     host::make_dirs(state_dir)?;

@@ -8,15 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use kaniko_tests::pod::{Pod, Seccomp};
 use kaniko_tests::user::User;
 use kaniko_tests::{Build, Lab, Outcome, tool};
 
 use crate::archive::{into_archive, read};
+use crate::pods::{run_in, with_context};
 use crate::{Test, root_test};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = vec![
         root_test("excess::processes_without_end", processes),
+        root_test("excess::processes_in_a_pod_with_a_limit", processes_in_a_pod),
+        root_test("excess::memory_in_a_pod_with_a_limit", memory_in_a_pod),
         root_test("excess::a_disk_that_a_step_fills", disk_full_in_step),
         root_test("excess::a_disk_with_no_room_for_the_layer", disk_full_at_layer),
         root_test("excess::output_without_end", output),
@@ -101,6 +105,29 @@ fn processes(lab: &Arc<Lab>) -> Result<()> {
     ensure!(outcome.finished.code.is_some_and(|code| code != 0), "{}", outcome.text());
     failed_cleanly(&outcome, outcome.finished.code.unwrap_or(0), &["b | b", "Dockerfile:3"])?;
     ensure!(left_of(CROWD.id)? == 0, "processes of the step are left");
+    Ok(())
+}
+
+/// In place there is no namespace that takes a crowd with it.
+fn processes_in_a_pod(lab: &Arc<Lab>) -> Result<()> {
+    let bomb = format!("{BUSYBOX}RUN b() {{ b | b; }}; b\n");
+    let build = into_archive(lab.build("pod-bomb")?.dockerfile(&bomb)?);
+    let pod = with_context(&build, Pod::new(lab, "bomb", Seccomp::Default)?.processes(100));
+    let outcome = run_in(build, &pod)?;
+    let code = outcome.finished.code.unwrap_or(0);
+    outcome.failed(code, &["b | b", "Dockerfile:3"])?;
+    ensure!(code != 0 && !outcome.text().contains("panicked"), "{}", outcome.text());
+    Ok(())
+}
+
+/// What the kernel does, and why, is said; the builder is not what it kills.
+fn memory_in_a_pod(lab: &Arc<Lab>) -> Result<()> {
+    let greed = format!("{BUSYBOX}RUN head -c 1000000000 /dev/zero | tail\n");
+    let build = into_archive(lab.build("pod-greed")?.dockerfile(&greed)?);
+    let pod = Pod::new(lab, "greed", Seccomp::Default)?.memory(128 << 20);
+    let pod = with_context(&build, pod);
+    let outcome = run_in(build, &pod)?;
+    outcome.failed(137, &["| tail", "Dockerfile:3", "for want of memory", "memory limit"])?;
     Ok(())
 }
 

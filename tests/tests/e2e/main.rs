@@ -65,6 +65,11 @@ pub(crate) fn root_test(
     Test { name: name.into(), needs_root: true, run: Box::new(run) }
 }
 
+/// How often `KANIKO_E2E_ROUNDS` asks for what is repeated.
+pub(crate) fn asked_rounds() -> Option<u32> {
+    std::env::var("KANIKO_E2E_ROUNDS").ok()?.parse().ok()
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut tests = Vec::new();

@@ -19,7 +19,7 @@ use testkit::fault::{Action, FaultRegistry, Subject};
 use testkit::tar_builder::TarBuilder;
 
 use crate::errors::is_running;
-use crate::{Test, root_test};
+use crate::{Test, asked_rounds, root_test};
 
 /// What a build is at when the signal comes.
 struct Phase {
@@ -101,8 +101,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// How often, and how long the end of each may take.
 fn rounds() -> (u32, Duration) {
-    let asked = std::env::var("KANIKO_E2E_ROUNDS").ok().and_then(|text| text.parse().ok());
-    asked.map_or((1, Duration::from_secs(60)), |rounds| (rounds, Duration::from_secs(5)))
+    asked_rounds().map_or((1, Duration::from_secs(60)), |rounds| (rounds, Duration::from_secs(5)))
 }
 
 fn repeated(round: impl Fn() -> Result<Duration>) -> Result<()> {

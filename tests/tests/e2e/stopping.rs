@@ -12,9 +12,9 @@ use testkit::fault::{Action, FaultRegistry, Subject};
 
 use crate::errors::is_running;
 use crate::mounts::holds;
-use crate::{Test, root_test};
+use crate::{Test, asked_rounds, root_test};
 
-/// How often in each phase, a little later each time.
+/// How often in each phase, a little later each time, unless the caller asks for more.
 const ROUNDS: u32 = 3;
 
 /// When a build is told to stop.
@@ -47,7 +47,7 @@ pub(crate) fn tests() -> Vec<Test> {
     let phases = PHASES.iter().zip(0..);
     let phases = phases.map(|((name, moment), number)| {
         root_test(format!("stopping::{name}"), move |lab| {
-            (0..ROUNDS).try_for_each(|round| {
+            (0..asked_rounds().unwrap_or(ROUNDS)).try_for_each(|round| {
                 stop(lab, name, *moment, 97_100 + number * 100 + round, round)
                     .with_context(|| format!("round {round}"))
             })
@@ -106,7 +106,7 @@ fn stop(lab: &Arc<Lab>, phase: &str, moment: Moment, seconds: u32, round: u32) -
         std::thread::park_timeout(Duration::from_millis(5));
     }
     let reached = is_reached();
-    std::thread::park_timeout(Duration::from_millis(u64::from(round) * 17));
+    std::thread::park_timeout(Duration::from_millis(u64::from(round % 20) * 17));
     let killed = kill_process(pid, Signal::TERM);
     let (told, mut status) = (Instant::now(), None);
     while status.is_none() && told.elapsed() < Duration::from_secs(60) {

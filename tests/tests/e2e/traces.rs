@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use kaniko_tests::{Build, Lab, Tool, tool, wait};
 
-use crate::{Test, root_test};
+use crate::{Test, asked_rounds, root_test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -106,12 +106,6 @@ fn on_an_overlay(lab: &Arc<Lab>) -> Result<()> {
     Ok(())
 }
 
-/// How many builds one after the other: `KANIKO_E2E_ROUNDS`, or few.
-fn rounds() -> usize {
-    let asked = std::env::var("KANIKO_E2E_ROUNDS").ok().and_then(|text| text.parse().ok());
-    asked.unwrap_or(3)
-}
-
 fn command(lab: &Lab, build: &Build, state: &Path) -> Tool {
     tool(lab.executor())
         .args(build.arguments())
@@ -135,7 +129,7 @@ fn shared_state(lab: &Arc<Lab>) -> Result<()> {
         ended(build, child)?
     };
     let state = lab.scratch("shared-state")?;
-    for round in 0..rounds() {
+    for round in 0..asked_rounds().unwrap_or(3) {
         let build = prepare(lab, "in-a-row")?;
         let child = command(lab, &build, &state).spawn()?;
         let digest = ended(build, child)?;

@@ -88,7 +88,7 @@ fn step(source: StepError) -> Error {
 
 fn ended(exit: Exit) -> Error {
     let tail = vec!["the reason".to_owned()];
-    step(StepError::Exit { program: "/bin/sh -c x".to_owned(), exit, tail, owners: None })
+    step(StepError::Exit { program: "/bin/sh -c x".to_owned(), exit, tail, reason: None })
 }
 
 fn parse(text: &str) -> Error {

@@ -16,6 +16,9 @@ use crate::{Error, Exit, Result, Stream, host};
 /// A line longer than this is passed on in pieces, so that memory does not grow with it.
 const LONGEST_PIECE: usize = 64 * 1024;
 
+/// As much as a pipe holds.
+const READ_AT_ONCE: usize = 64 * 1024;
+
 /// How often a supervisor that its step may have stopped is told to go on.
 const RESUME_EVERY: Duration = Duration::from_millis(500);
 
@@ -243,46 +246,47 @@ fn timespec(duration: Duration) -> Timespec {
     Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
 }
 
-/// One stream of a program, cut into lines.
+/// One stream of a program, cut at the ends of lines.
 struct Lines {
     from: std::fs::File,
     stream: Stream,
-    partial: Vec<u8>,
+    /// What was read, and was not passed on yet.
+    held: Vec<u8>,
 }
 
 impl Lines {
     fn new(from: OwnedFd, stream: Stream) -> Self {
-        Self { from: from.into(), stream, partial: Vec::new() }
+        Self { from: from.into(), stream, held: Vec::new() }
     }
 
-    /// Reads what is there and passes whole lines on; false at the end.
+    /// Reads what is there and passes the whole lines among it on, all at once; false at the end.
     fn read(&mut self, output: &mut dyn FnMut(Stream, &[u8])) -> Result<bool> {
-        let mut buffer = [0; 16 * 1024];
-        let count = match self.from.read(&mut buffer) {
-            Ok(count) => count,
+        let start = self.held.len();
+        self.held.resize(start + READ_AT_ONCE, 0);
+        let read = self.from.read(&mut self.held[start..]);
+        self.held.truncate(start + read.as_ref().map_or(0, |count| *count));
+        match read {
+            Ok(0) => {
+                if !self.held.is_empty() {
+                    output(self.stream, &self.held);
+                }
+                return Ok(false);
+            }
+            Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(true),
             Err(error) => {
                 let source = Errno::from_io_error(&error).unwrap_or(Errno::IO);
                 return Err(Error::System { action: "read the output of the command", source });
             }
-        };
-        if count == 0 {
-            if !self.partial.is_empty() {
-                output(self.stream, &self.partial);
-            }
-            return Ok(false);
         }
-        let mut pieces = buffer[..count].split(|byte| *byte == b'\n');
-        let rest = pieces.next_back().unwrap_or_default();
-        for piece in pieces {
-            self.partial.extend_from_slice(piece);
-            output(self.stream, &self.partial);
-            self.partial.clear();
+        let lines_end = self.held[start..].iter().rposition(|byte| *byte == b'\n');
+        let mut end = lines_end.map_or(0, |at| start + at + 1);
+        if self.held.len() - end >= LONGEST_PIECE {
+            end = self.held.len();
         }
-        self.partial.extend_from_slice(rest);
-        if self.partial.len() >= LONGEST_PIECE {
-            output(self.stream, &self.partial);
-            self.partial.clear();
+        if end > 0 {
+            output(self.stream, &self.held[..end]);
+            self.held.drain(..end);
         }
         Ok(true)
     }

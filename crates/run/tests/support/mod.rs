@@ -98,7 +98,7 @@ impl Fixture {
         self.state.join("builds/1/stages/0/rootfs")
     }
 
-    /// Runs an invocation; lines are joined again.
+    /// Runs an invocation; each piece of its output ends a line.
     pub fn run(&self, invocation: &Invocation) -> Result<Outcome, Error> {
         let stop = StopHandle::new().expect("because an eventfd can be had");
         self.run_until(invocation, &stop)
@@ -107,13 +107,15 @@ impl Fixture {
     /// The same with a stop handle.
     pub fn run_until(&self, invocation: &Invocation, stop: &StopHandle) -> Result<Outcome, Error> {
         let (mut stdout, mut stderr) = (String::new(), String::new());
-        let mut output = |stream: Stream, line: &[u8]| {
+        let mut output = |stream: Stream, lines: &[u8]| {
             let text = match stream {
                 Stream::Stdout => &mut stdout,
                 Stream::Stderr => &mut stderr,
             };
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
+            text.push_str(&String::from_utf8_lossy(lines));
+            if !lines.ends_with(b"\n") {
+                text.push('\n');
+            }
         };
         let exit = self.isolation.run(&self.root, invocation, &mut output, stop)?;
         Ok(Outcome { exit, stdout, stderr })
