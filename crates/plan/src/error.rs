@@ -103,6 +103,9 @@ pub enum ErrorKind {
     /// `SOURCE_DATE_EPOCH` is no number.
     #[error("invalid SOURCE_DATE_EPOCH: {0}")]
     Epoch(String),
+    /// `SOURCE_DATE_EPOCH` depends on the platform, and the build has several.
+    #[error("SOURCE_DATE_EPOCH is not the same for every platform of this build")]
+    EpochPerPlatform,
     /// A word cannot be expanded.
     #[error(transparent)]
     Word(#[from] WordError),

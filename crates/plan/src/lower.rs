@@ -85,6 +85,7 @@ fn build(graph: &StageGraph, bases: &BTreeMap<BaseImageId, Base>) -> Result<Buil
         stages,
         targets: graph.targets.clone(),
         target,
+        images: vec![target],
         base_images: reach.images,
         epoch: graph.epoch,
         warnings,

@@ -74,6 +74,8 @@ pub struct BuildPlan {
     pub targets: Vec<StageId>,
     /// The stage whose image the build is for: the first of the targets, as in kaniko.
     pub target: StageId,
+    /// The stages whose images the build is for, one for each platform: `target` is the first.
+    pub images: Vec<StageId>,
     /// The images the stages start from or copy from.
     pub base_images: Vec<BaseImageRequest>,
     /// `SOURCE_DATE_EPOCH`, where the build arguments or the file set it.
