@@ -236,6 +236,11 @@ impl Isolation {
         self.rung
     }
 
+    /// Where the build keeps its state.
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
     /// One line for the log: why this rung.
     #[must_use]
     pub fn reason(&self) -> &str {

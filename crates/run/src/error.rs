@@ -30,6 +30,14 @@ pub enum Error {
         /// What each rung lacks.
         reason: String,
     },
+    /// Nobody here runs programs of another processor.
+    #[error("programs for `{architecture}` cannot be run: {reason}")]
+    NoEmulator {
+        /// The processor.
+        architecture: String,
+        /// What is missing.
+        reason: String,
+    },
     /// The kernel refused one piece of the step's surroundings.
     #[error("cannot {action} for the command")]
     Setup {

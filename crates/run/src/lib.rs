@@ -14,6 +14,7 @@ mod confinement;
 mod container;
 mod defences;
 mod devices;
+mod emulation;
 mod enter;
 mod error;
 mod host;
