@@ -41,6 +41,12 @@ fn run(flags: &ExecutorFlags, environment: &Environment) -> ExitCode {
     for notice in &flags.notices {
         tracing::warn!("{notice}");
     }
+    let observer: Arc<dyn builder::Observer> = Arc::new(report::Log::default());
+    match request::to_join(flags, environment) {
+        Ok(None) => {}
+        Ok(Some(join)) => return report::joined(session::join(&join, &observer)),
+        Err(error) => return report::setup_failed(error.as_ref()),
+    }
     let request = match request::from_flags(flags, environment) {
         Ok(request) => request,
         Err(error) => return report::setup_failed(error.as_ref()),
@@ -49,7 +55,6 @@ fn run(flags: &ExecutorFlags, environment: &Environment) -> ExitCode {
         let options = request::enter_options(flags, environment, &request);
         return doctor::examine(&request, &options);
     }
-    let observer: Arc<dyn builder::Observer> = Arc::new(report::Log::default());
     if flags.dryrun {
         return report::planned(session::plan(&request, &observer), &request);
     }

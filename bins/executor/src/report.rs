@@ -70,7 +70,13 @@ impl Observer for Log {
                     false => console::step_output(&lines),
                 }
             }
-            Event::ImageFinished { digest } => tracing::info!("Built image {digest}"),
+            Event::ImageFinished { digest, platform: None } => {
+                tracing::info!("Built image {digest}");
+            }
+            Event::ImageFinished { digest, platform: Some(platform) } => {
+                tracing::info!("Built image {digest} for {platform}");
+            }
+            Event::IndexFinished { digest } => tracing::info!("Made index {digest}"),
             Event::Pushed { destination, digest, took } => {
                 tracing::info!("Pushed {destination} as {digest}: took {took:.2?}");
             }
@@ -126,7 +132,19 @@ pub(crate) fn built(outcome: Result<BuildOutcome, Failure>, request: &BuildReque
     }
 }
 
+/// The end of `--driver=ci`, which reads no Dockerfile.
+pub(crate) fn joined(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => end(&failure, None),
+    }
+}
+
 fn failed(failure: &Failure, request: &BuildRequest) -> ExitCode {
+    end(failure, Some(request))
+}
+
+fn end(failure: &Failure, request: Option<&BuildRequest>) -> ExitCode {
     match failure {
         Failure::Setup(error) => setup_failed(error.as_ref()),
         Failure::Signal(signal) => {
@@ -140,13 +158,13 @@ fn failed(failure: &Failure, request: &BuildRequest) -> ExitCode {
     }
 }
 
-fn show(error: &builder::Error, request: &BuildRequest) {
-    let name = match &request.dockerfile {
-        DockerfilePlace::Context(path) => path.to_string(),
-        DockerfilePlace::Host(path) => path.display().to_string(),
-        DockerfilePlace::Elsewhere => "Dockerfile".to_owned(),
+fn show(error: &builder::Error, request: Option<&BuildRequest>) {
+    let name = match request.map(|request| &request.dockerfile) {
+        Some(DockerfilePlace::Context(path)) => path.to_string(),
+        Some(DockerfilePlace::Host(path)) => path.display().to_string(),
+        Some(DockerfilePlace::Elsewhere) | None => "Dockerfile".to_owned(),
     };
-    let text = error.location().and_then(|_| builder::dockerfile_text(request));
+    let text = error.location().and(request).and_then(builder::dockerfile_text);
     let excerpt = match (error.location(), &text) {
         (Some(span), Some(text)) => Some(Excerpt {
             name: &name,

@@ -6,10 +6,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use builder::{
-    BuildRequest, Choice, Compression, DockerfilePlace, EnterOptions, Entitlement, ImageFormat,
-    Lint, Outputs, Platform, Reference, RootPath, Secret, Timestamp,
+    BuildRequest, Choice, Compression, DockerfilePlace, Emulation, EnterOptions, Entitlement,
+    ImageFormat, IndexOptions, JoinRequest, Lint, Outputs, Platform, Reference, RootPath, Secret,
+    Timestamp,
 };
-use cli::{Command, Environment, ExecutorFlags, SecretSource, SshFlag};
+use cli::{Command, Driver, Environment, ExecutorFlags, SecretSource, SshFlag};
 use connect::Registries;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -19,8 +20,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Result<BuildRequest> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let context = context_directory(flags, &here)?;
-    let platform = flags.platform.as_deref().map(Platform::parse).transpose()?;
-    let build_platform = Platform::host();
     let Registries { pull, push } = connect::registries(&flags.registry, environment)?;
     let now = now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -34,8 +33,12 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
         targets: flags.targets.clone(),
         build_args: flags.build_args.clone(),
         labels: flags.labels.clone(),
-        platform,
-        build_platform,
+        platforms: flags.platforms.platforms.clone(),
+        build_platform: Platform::host(),
+        emulation: match flags.platforms.native_only {
+            true => Emulation::Never,
+            false => Emulation::IfPossible,
+        },
         allow: flags.allow.iter().map(entitlement).collect(),
         command_timeout: flags.command_timeout,
         secrets: secrets(flags, environment, &here)?,
@@ -60,6 +63,23 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
         threads: cores,
         max_parallel_stages: flags.max_parallel_stages.unwrap_or(cores),
     })
+}
+
+/// What `--driver=ci` is to join; nothing where this program is to build.
+pub(crate) fn to_join(
+    flags: &ExecutorFlags,
+    environment: &Environment,
+) -> Result<Option<JoinRequest>> {
+    let (Driver::Ci { digests }, Command::Build) = (&flags.platforms.driver, flags.command) else {
+        return Ok(None);
+    };
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    Ok(Some(JoinRequest {
+        digests: absolute(digests, &here),
+        platforms: flags.platforms.platforms.clone(),
+        registry: connect::registries(&flags.registry, environment)?.push,
+        outputs: outputs(flags, &here)?,
+    }))
 }
 
 /// What the rung is chosen by.
@@ -196,6 +216,10 @@ fn outputs(flags: &ExecutorFlags, here: &Path) -> Result<Outputs> {
     Ok(Outputs {
         destinations: destinations.collect::<std::result::Result<_, _>>()?,
         push: !flags.no_push,
+        index: flags.platforms.index.as_ref().map(|index| IndexOptions {
+            format: if index.legacy { ImageFormat::Docker } else { ImageFormat::Oci },
+            annotations: index.annotations.clone(),
+        }),
         check_push: !flags.registry.skip_push_permission_check,
         tar_path: path(&flags.tar_path),
         oci_layout_path: path(&flags.oci_layout_path),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use builder::{BuildOutcome, BuildPlan, BuildRequest, EnterOptions, Observer};
+use builder::{BuildOutcome, BuildPlan, BuildRequest, EnterOptions, JoinRequest, Observer};
 use sys::StopHandle;
 
 /// Why there is no image.
@@ -39,6 +39,14 @@ pub(crate) fn build(
         (builder::Error::Stopped, Some(signal)) => Failure::Signal(signal),
         (error, _) => Failure::Build(error),
     })
+}
+
+/// Joins images that are there already: no rung, nothing is built.
+pub(crate) fn join(request: &JoinRequest, observer: &Arc<dyn Observer>) -> Result<(), Failure> {
+    sys::nss::pin();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Setup(error.into()))?;
+    runtime.block_on(builder::join(request, observer)).map_err(Failure::Build).map(drop)
 }
 
 /// Plans only: no rung, no root, nothing written.

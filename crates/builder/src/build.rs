@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dockerfile::Span;
-use oci::Image;
+use oci::{Digest, Image, ImageDraft};
 use plan::{BuildPlan, Op, Unimplemented};
 use registry::Client;
 use run::{Afterwards, Isolation, StageRoots};
@@ -14,17 +14,21 @@ use crate::bases::Bases;
 use crate::blobs::Blobs;
 use crate::error::Error;
 use crate::event::{Event, Observer};
+use crate::foreign;
 use crate::prepare::{Prepared, prepare};
+use crate::product::{PlatformImage, Product};
 use crate::publish;
-use crate::request::BuildRequest;
+use crate::request::{BuildRequest, Outputs};
 use crate::stage::Executor;
 use crate::workspace::{Workspace, forget_blobs};
 
 /// A finished build.
 #[derive(Debug)]
 pub struct BuildOutcome {
-    /// The image.
-    pub image: Image,
+    /// By which the image is known, or the index of several.
+    pub digest: Digest,
+    /// The images, one for each platform.
+    pub images: Vec<Image>,
     /// How long it took.
     pub took: Duration,
 }
@@ -52,7 +56,7 @@ pub async fn plan_only(
     Ok(prepared.plan)
 }
 
-/// Builds an image and hands it to every output.
+/// Builds an image, or one for each platform, and hands it to every output.
 ///
 /// `isolation` comes from [`run::enter`], which must run before the runtime has threads.
 pub async fn build(
@@ -62,6 +66,9 @@ pub async fn build(
     stop: StopHandle,
 ) -> Result<BuildOutcome, Error> {
     let started = Instant::now();
+    if request.platforms.len() > 1 && request.outputs.index.is_none() {
+        return Err(Error::NotJoined);
+    }
     let workspace = Workspace::create(&request.state_dir, &request.build_id)?
         .with_table(isolation.attribute_table());
     let context = context::open_directory(&request.context, &request.dockerfile)?;
@@ -72,11 +79,16 @@ pub async fn build(
     let runnable = |span| isolation.can_run().map_err(|source| Error::CannotRun { span, source });
     let (stopped, checked, prepared) = (
         &stop,
-        check_push(&request, push.as_ref()),
+        check_push(&request.outputs, push.as_ref()),
         prepare(&request, &context, &pull, &observer, Unimplemented::Refuse, &runnable),
     );
     let (prepared, ()) = or_stopped(stopped, async { tokio::try_join!(prepared, checked) }).await?;
     check_runnable(&prepared.plan, &runnable)?;
+    let emulated = foreign::check(&request, &prepared.plan, &prepared.bases, &isolation)?;
+    for (platform, emulator) in emulated {
+        let text = format!("RUN steps for {platform} are run under emulation: {emulator}");
+        observer.observe(&Event::Warning(text));
+    }
     for base in prepared.bases.values() {
         for layer in base.image.layers() {
             blobs.note(&layer.descriptor.digest, &base.repository);
@@ -85,22 +97,35 @@ pub async fn build(
     let stages = Stages { request, prepared, context, isolation, workspace, blobs };
     let runtime = tokio::runtime::Handle::current();
     let (told, halt) = (Arc::clone(&observer), stop.clone());
-    let (image, rest) =
+    let (images, rest) =
         tokio::task::spawn_blocking(move || stages.carry_out(&runtime, &told, &halt))
             .await
             .map_err(|_| Error::Worker)??;
-    observer.observe(&Event::ImageFinished { digest: image.digest().to_string() });
     let Rest { request, blobs, leftover } = rest;
+    let product = Product::new(images, &request)?;
+    tell(&product, &observer);
     // Removing a large root takes as long as pushing its layers, and neither needs the other.
     let removed = tokio::task::spawn_blocking(move || leftover.remove());
-    let published = publish::publish(&image, &request.outputs, push.as_ref(), &blobs, &observer);
+    let published = publish::publish(&product, &request.outputs, push.as_ref(), &blobs, &observer);
     let published = or_stopped(&stop, published).await;
     let removed = removed.await.map_err(|_| Error::Worker)?;
     published.and(removed)?;
     if request.outputs.cleanup {
         forget_blobs(&request.state_dir)?;
     }
-    Ok(BuildOutcome { image, took: started.elapsed() })
+    let images = product.images.iter().map(|one| one.image.clone()).collect();
+    Ok(BuildOutcome { digest: product.digest, images, took: started.elapsed() })
+}
+
+fn tell(product: &Product, observer: &Arc<dyn Observer>) {
+    for PlatformImage { platform, image } in &product.images {
+        let platform = product.index.as_ref().map(|_| platform.to_string());
+        let digest = image.digest().to_string();
+        observer.observe(&Event::ImageFinished { digest, platform });
+    }
+    if let Some(index) = &product.index {
+        observer.observe(&Event::IndexFinished { digest: index.digest().to_string() });
+    }
 }
 
 fn push_client(request: &BuildRequest) -> Result<Option<Client>, Error> {
@@ -113,9 +138,9 @@ fn push_client(request: &BuildRequest) -> Result<Option<Client>, Error> {
 }
 
 /// Fails before the build if a registry would refuse the push after it.
-async fn check_push(request: &BuildRequest, client: Option<&Client>) -> Result<(), Error> {
-    let Some(client) = client.filter(|_| request.outputs.check_push) else { return Ok(()) };
-    for destination in &request.outputs.destinations {
+pub(crate) async fn check_push(outputs: &Outputs, client: Option<&Client>) -> Result<(), Error> {
+    let Some(client) = client.filter(|_| outputs.check_push) else { return Ok(()) };
+    for destination in &outputs.destinations {
         client.check_push(destination).await.map_err(|source| Error::CheckPush {
             destination: destination.to_string(),
             source: Box::new(source),
@@ -197,21 +222,21 @@ impl Stages {
         runtime: &tokio::runtime::Handle,
         observer: &Arc<dyn Observer>,
         stop: &StopHandle,
-    ) -> Result<(Image, Rest), Error> {
+    ) -> Result<(Vec<Image>, Rest), Error> {
         let Prepared { plan, bases } = &self.prepared;
-        let (image, roots) = self.image(plan, bases, runtime, observer, stop)?;
+        let (images, roots) = self.images(plan, bases, runtime, observer, stop)?;
         let Stages { request, blobs, workspace, .. } = self;
-        Ok((image, Rest { request, blobs, leftover: Leftover { roots, workspace } }))
+        Ok((images, Rest { request, blobs, leftover: Leftover { roots, workspace } }))
     }
 
-    fn image(
+    fn images(
         &self,
         plan: &BuildPlan,
         bases: &Bases,
         runtime: &tokio::runtime::Handle,
         observer: &Arc<dyn Observer>,
         stop: &StopHandle,
-    ) -> Result<(Image, Option<StageRoots>), Error> {
+    ) -> Result<(Vec<Image>, Option<StageRoots>), Error> {
         let stop = stop.below().map_err(|errno| Error::Handle(errno.into()))?;
         let executor = Executor::new(
             &self.request,
@@ -225,14 +250,17 @@ impl Stages {
             observer,
             &stop,
         )?;
-        let draft = executor.all();
+        let drafts = executor.all();
         let created = executor.created();
         // The roots are put in order on every way out; the first failure is the one that is told.
-        let finished = executor.finish(draft.is_ok());
-        let mut draft = draft?;
+        let finished = executor.finish(drafts.is_ok());
+        let drafts = drafts?;
         let roots = finished?;
-        draft.set_created(Some(created));
-        let format = publish::format(&self.request, draft.base_format());
-        Ok((draft.finish(format), roots))
+        let image = |mut draft: ImageDraft| {
+            draft.set_created(Some(created));
+            let format = publish::format(&self.request, draft.base_format());
+            draft.finish(format)
+        };
+        Ok((drafts.into_iter().map(image).collect(), roots))
     }
 }

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use dockerfile::{ParseError, Span};
 use run::Exit;
 
+use crate::foreign::ForeignError;
+use crate::join::JoinError;
+
 /// A failed build.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -82,6 +85,25 @@ pub enum Error {
         #[source]
         source: run::Error,
     },
+    /// A RUN step is for another processor than this machine's.
+    #[error("a RUN instruction is for `{platform}`, and this machine is `{machine}`")]
+    Foreign {
+        /// Where it stands.
+        span: Span,
+        /// What it is for.
+        platform: String,
+        /// What this machine is.
+        machine: String,
+        /// Why it cannot be run all the same.
+        #[source]
+        source: Box<ForeignError>,
+    },
+    /// Images of other jobs cannot be joined.
+    #[error("error joining images")]
+    Join(#[source] Box<JoinError>),
+    /// Several images, and no way to know them by one name.
+    #[error("the images of several platforms are not to be joined")]
+    NotJoined,
     /// A step failed. The text is kaniko's.
     #[error("error building stage: failed to execute command")]
     Step {
@@ -308,6 +330,11 @@ const CREDENTIALS: &str = "credentials come from DOCKER_AUTH_CONFIG, config.json
     ~/.docker, podman's auth.json, KANIKO_<HOST>_USER and _PASSWORD, or GitLab's CI_REGISTRY_USER and \
     _PASSWORD; those of a cloud's own (Google, ECR, ACR) need their credential helper on PATH";
 
+const FOREIGN: &str = "stages without RUN, and those FROM --platform=$BUILDPLATFORM, are built here \
+    for every platform; for others build on a machine of that platform and join the images with \
+    --driver=ci, or register an emulator with binfmt_misc (flag F), with --multi-platform also give \
+    --require-native-nodes=false";
+
 impl Error {
     /// The lines of the Dockerfile that the error is about.
     #[must_use]
@@ -315,9 +342,10 @@ impl Error {
         match self {
             Error::Parse { errors } => errors.first().map(|error| error.span),
             Error::Plan { errors } => errors.first().and_then(plan::Error::span),
-            Error::Base { span, .. } | Error::CannotRun { span, .. } | Error::Step { span, .. } => {
-                Some(*span)
-            }
+            Error::Base { span, .. }
+            | Error::CannotRun { span, .. }
+            | Error::Foreign { span, .. }
+            | Error::Step { span, .. } => Some(*span),
             Error::State { .. }
             | Error::Store(_)
             | Error::Context(_)
@@ -328,6 +356,8 @@ impl Error {
             | Error::Output { .. }
             | Error::Push { .. }
             | Error::Handle(_)
+            | Error::Join(_)
+            | Error::NotJoined
             | Error::Stopped
             | Error::Worker => None,
         }
@@ -354,6 +384,8 @@ impl Error {
                 _ => None,
             },
             Error::Plan { errors } => errors.first().and_then(plan::Error::hint),
+            Error::Join(error) if error.is_denied() => Some(CREDENTIALS.to_owned()),
+            Error::Foreign { .. } => Some(FOREIGN.to_owned()),
             Error::CannotRun { .. } => Some(
                 "RUN needs a pod that runs as root, the runtime's default profile will do, or one \
                  in which user namespaces are allowed; `executor doctor` says what this one allows"

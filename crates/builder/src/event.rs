@@ -91,6 +91,13 @@ pub enum Event {
     ImageFinished {
         /// The digest of its manifest.
         digest: String,
+        /// What it is for, where the build makes several.
+        platform: Option<String>,
+    },
+    /// The index of several images is made.
+    IndexFinished {
+        /// Its digest.
+        digest: String,
     },
     /// A destination has the image.
     Pushed {

@@ -17,10 +17,13 @@ mod cores;
 mod error;
 mod event;
 mod files;
+mod foreign;
+mod join;
 mod ledger;
 mod mounts;
 mod plain;
 mod prepare;
+mod product;
 mod program;
 mod publish;
 mod remote;
@@ -35,8 +38,10 @@ mod workspace;
 pub use build::{BuildOutcome, build, dockerfile_text, plan_only};
 pub use error::{BaseError, Error, StepError};
 pub use event::{Event, LayerSummary, Observer, StageName};
+pub use foreign::ForeignError;
+pub use join::{JoinError, JoinRequest, join};
 pub use prepare::read_host_file;
-pub use request::{BuildRequest, Outputs};
+pub use request::{BuildRequest, Emulation, IndexOptions, Outputs};
 
 // What a caller needs of the crates below, to make a request.
 pub use context::DockerfilePlace;

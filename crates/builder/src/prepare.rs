@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dockerfile::{Dockerfile, Span};
-use plan::{Base, BuildPlan, PlanOptions, Unimplemented};
+use plan::{Base, BuildPlan, PlanOptions, StageGraph, Unimplemented};
 use registry::Client;
 use rootfs::{RootDir, RootPath};
 
@@ -21,7 +21,7 @@ pub(crate) struct Prepared {
 }
 
 /// Parses and plans; the documents of base images are asked for in between. `runnable` says whether
-/// a RUN can be carried out.
+/// a RUN can be carried out. Plans for several platforms become one.
 pub(crate) async fn prepare(
     request: &BuildRequest,
     context: &context::BuildContext,
@@ -31,10 +31,12 @@ pub(crate) async fn prepare(
     runnable: &(dyn Fn(Span) -> Result<(), Error> + Sync),
 ) -> Result<Prepared, Error> {
     let text = context::read_dockerfile(&context.root, &request.dockerfile)?;
-    let options = PlanOptions {
+    let named = request.platforms.iter().cloned().map(Some);
+    let platforms: Vec<_> = if named.len() == 0 { vec![None] } else { named.collect() };
+    let options = |platform| PlanOptions {
         targets: request.targets.clone(),
         build_args: request.build_args.clone(),
-        platform: request.platform.clone(),
+        platform,
         build_platform: request.build_platform.clone(),
         labels: request.labels.clone(),
         lint: request.lint,
@@ -42,24 +44,50 @@ pub(crate) async fn prepare(
         allow: request.allow.clone(),
         ignore: Some(context.ignore.clone()),
     };
-    plan::check_frontend(&text, &options).map_err(|error| plan_error(vec![error]))?;
+    let options: Vec<PlanOptions> = platforms.into_iter().map(options).collect();
+    for options in &options {
+        plan::check_frontend(&text, options).map_err(|error| plan_error(vec![error]))?;
+    }
     let file = parse(&text)?;
-    let graph = plan::stage_graph(&file, &options).map_err(plan_error)?;
-    if let Some(span) = graph.first_run() {
+    let graphs = options.iter().map(|options| plan::stage_graph(&file, options));
+    let graphs: Vec<StageGraph> = graphs.collect::<Result<_, _>>().map_err(plan_error)?;
+    if let Some(span) = graphs.iter().find_map(StageGraph::first_run) {
         // Before any registry is asked for anything.
         runnable(span)?;
     }
-    let mut pulled = Bases::new();
-    bases::resolve(graph.base_images(), client, observer, &mut pulled).await?;
+    let mut bases = Bases::new();
+    let mut plans = Vec::new();
+    for (graph, options) in graphs.iter().zip(&options) {
+        plans.push((
+            options.target_platform().clone(),
+            lower(graph, client, observer, &mut bases).await?,
+        ));
+    }
+    let plan = plan::merge(plans).map_err(plan_error)?;
+    tell(&plan, observer);
+    Ok(Prepared { plan, bases })
+}
+
+/// The plan of one platform; the images it needs are added to those that are known.
+async fn lower(
+    graph: &StageGraph,
+    client: &Client,
+    observer: &Arc<dyn Observer>,
+    bases: &mut Bases,
+) -> Result<BuildPlan, Error> {
+    bases::resolve(graph.base_images(), client, observer, bases).await?;
     // Triggers of base images may name further images, and those have triggers themselves.
     loop {
-        let triggered = graph.triggered_base_images(&as_values(&pulled)).map_err(plan_error)?;
+        let triggered = graph.triggered_base_images(&as_values(bases)).map_err(plan_error)?;
         if triggered.is_empty() {
             break;
         }
-        bases::resolve(&triggered, client, observer, &mut pulled).await?;
+        bases::resolve(&triggered, client, observer, bases).await?;
     }
-    let plan = plan::lower(&graph, &as_values(&pulled)).map_err(plan_error)?;
+    plan::lower(graph, &as_values(bases)).map_err(plan_error)
+}
+
+fn tell(plan: &BuildPlan, observer: &Arc<dyn Observer>) {
     for name in &plan.unused_build_args {
         let text = format!("[Warning] One or more build-args [{name}] were not consumed");
         observer.observe(&Event::Warning(text));
@@ -75,7 +103,6 @@ pub(crate) async fn prepare(
         stages: plan.stages.len(),
         steps: plan.stages.iter().map(|stage| stage.steps.len()).sum(),
     });
-    Ok(Prepared { plan, bases: pulled })
 }
 
 fn parse(text: &[u8]) -> Result<Dockerfile, Error> {

@@ -1,16 +1,18 @@
-//! Hands a finished image to everyone who asked for it. A failing output fails the build.
+//! Hands a finished image, or those of several platforms, to everyone who asked for it. A failing output fails the build.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use oci::{Image, ImageFormat, Reference};
+use oci::{Digest, Image, ImageFormat, Platform, Reference};
 use registry::Client;
 use store::{DockerArchive, OciLayout, write_output};
 
 use crate::blobs::Blobs;
 use crate::error::Error;
 use crate::event::{Event, Observer};
+use crate::join;
+use crate::product::{PlatformImage, Product};
 use crate::request::{BuildRequest, Outputs};
 
 /// The format of the documents: what was asked for, the base image's, docker's for a docker
@@ -31,39 +33,71 @@ pub(crate) fn format(request: &BuildRequest, base: Option<ImageFormat>) -> Image
 /// Writes the files, then pushes, then writes the digests: a digest file says that the image is
 /// where it was asked to be.
 pub(crate) async fn publish(
-    image: &Image,
+    product: &Product,
     outputs: &Outputs,
     push: Option<&Client>,
     blobs: &Blobs,
     observer: &Arc<dyn Observer>,
 ) -> Result<(), Error> {
     if outputs.tar_path.is_some() || outputs.oci_layout_path.is_some() {
-        fetch_all(image, blobs).await?;
-        let (image, outputs, blobs, observer) =
-            (image.clone(), outputs.clone(), blobs.clone(), Arc::clone(observer));
-        tokio::task::spawn_blocking(move || files(&image, &outputs, &blobs, &observer))
+        for one in &product.images {
+            fetch_all(&one.image, blobs).await?;
+        }
+        let (product, outputs, blobs, observer) =
+            (product.clone(), outputs.clone(), blobs.clone(), Arc::clone(observer));
+        tokio::task::spawn_blocking(move || files(&product, &outputs, &blobs, &observer))
             .await
             .map_err(|_| Error::Worker)??;
     }
     if let Some(client) = push {
         for destination in &outputs.destinations {
-            let started = Instant::now();
-            fetch_for(destination, image, client, blobs).await?;
-            let digest = client
-                .push_image(destination, image, blobs, &registry::Silent)
-                .await
-                .map_err(|source| Error::Push {
-                    destination: destination.to_string(),
-                    source: Box::new(source),
-                })?;
-            observer.observe(&Event::Pushed {
-                destination: destination.to_string(),
-                digest: digest.to_string(),
-                took: started.elapsed(),
-            });
+            push_images(product, destination, client, blobs, observer).await?;
+        }
+        if let Some(index) = &product.index {
+            // Every destination has every image by now: no tag leads to half of them.
+            for destination in &outputs.destinations {
+                join::push_index(client, destination, index, observer).await?;
+            }
         }
     }
-    digests(image, outputs)
+    let named = |one: &PlatformImage| (one.platform.clone(), one.image.digest().clone());
+    let platforms = match product.index {
+        Some(_) => product.images.iter().map(named).collect(),
+        None => Vec::new(),
+    };
+    write_digests(&Digests { whole: &product.digest, platforms }, outputs)
+}
+
+/// Pushes an image under its tag, and images of an index by their digests alone.
+async fn push_images(
+    product: &Product,
+    destination: &Reference,
+    client: &Client,
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+) -> Result<(), Error> {
+    for PlatformImage { platform, image } in &product.images {
+        let started = Instant::now();
+        let (name, shown) = match product.index {
+            None => (destination.clone(), destination.to_string()),
+            Some(_) => {
+                let name = destination.by_digest(image.digest().clone());
+                let repository = format!("{}/{}", name.registry(), name.repository());
+                (name, format!("the image for {platform} to {repository}"))
+            }
+        };
+        fetch_for(&name, image, client, blobs).await?;
+        let digest =
+            client.push_image(&name, image, blobs, &registry::Silent).await.map_err(|source| {
+                Error::Push { destination: destination.to_string(), source: Box::new(source) }
+            })?;
+        observer.observe(&Event::Pushed {
+            destination: shown,
+            digest: digest.to_string(),
+            took: started.elapsed(),
+        });
+    }
+    Ok(())
 }
 
 /// Files hold every layer, so those of the base that no step needed are fetched now.
@@ -109,7 +143,7 @@ async fn fetch_for(
 }
 
 fn files(
-    image: &Image,
+    product: &Product,
     outputs: &Outputs,
     blobs: &Blobs,
     observer: &Arc<dyn Observer>,
@@ -123,29 +157,54 @@ fn files(
     };
     if let Some(path) = &outputs.oci_layout_path {
         let name = outputs.destinations.first().map(ToString::to_string);
-        OciLayout::write(path, image, blobs.store(), name.as_deref())
-            .map_err(failed("OCI layout", path))?;
+        let (store, name) = (blobs.store(), name.as_deref());
+        let images: Vec<&Image> = product.images.iter().map(|one| &one.image).collect();
+        let written = match (&product.index, images.as_slice()) {
+            (Some(index), images) => OciLayout::write_several(path, index, images, store, name),
+            (None, images) => {
+                let image = images.first().ok_or(Error::Worker)?;
+                OciLayout::write(path, image, store, name)
+            }
+        };
+        written.map_err(failed("OCI layout", path))?;
         wrote("OCI layout", path);
     }
-    if let Some(path) = &outputs.tar_path {
-        DockerArchive::write(path, image, blobs.store(), &outputs.destinations)
+    if let (Some(path), [one]) = (&outputs.tar_path, product.images.as_slice()) {
+        DockerArchive::write(path, &one.image, blobs.store(), &outputs.destinations)
             .map_err(failed("docker archive", path))?;
         wrote("docker archive", path);
     }
     Ok(())
 }
 
-fn digests(image: &Image, outputs: &Outputs) -> Result<(), Error> {
-    let digest = image.digest();
-    let write = |path: &Option<std::path::PathBuf>, text: String| match path {
+/// What the digest files say.
+pub(crate) struct Digests<'a> {
+    /// The image's, or the index's.
+    pub whole: &'a Digest,
+    /// Those of the images below an index.
+    pub platforms: Vec<(Platform, Digest)>,
+}
+
+/// Writes the digest file, one beside it for each image of an index (`FILE.linux-arm-v7`), and the
+/// files of names.
+pub(crate) fn write_digests(digests: &Digests<'_>, outputs: &Outputs) -> Result<(), Error> {
+    let digest = digests.whole;
+    let write = |path: Option<&Path>, text: &str| match path {
         Some(path) => write_output(path, text.as_bytes()).map_err(|source| Error::Output {
             what: "digest file",
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         }),
         None => Ok(()),
     };
-    write(&outputs.digest_file, digest.to_string())?;
+    if let Some(file) = &outputs.digest_file {
+        for (platform, digest) in &digests.platforms {
+            let mut beside = file.clone().into_os_string();
+            beside.push(format!(".{}", join::file_part(platform)));
+            write(Some(Path::new(&beside)), digest.as_str())?;
+        }
+    }
+    write(outputs.digest_file.as_deref(), digest.as_str())?;
     let mut names = String::new();
     let mut tags = String::new();
     for destination in &outputs.destinations {
@@ -154,8 +213,8 @@ fn digests(image: &Image, outputs: &Outputs) -> Result<(), Error> {
         names.push_str(&format!("{repository}@{digest}\n"));
         tags.push_str(&format!("{repository}:{tag}@{digest}\n"));
     }
-    write(&outputs.image_name_with_digest_file, names)?;
-    write(&outputs.image_name_tag_with_digest_file, tags)
+    write(outputs.image_name_with_digest_file.as_deref(), &names)?;
+    write(outputs.image_name_tag_with_digest_file.as_deref(), &tags)
 }
 
 #[cfg(test)]
@@ -166,7 +225,7 @@ mod tests {
     use oci::{ImageFormat, Platform, Timestamp};
 
     use super::format;
-    use crate::request::{BuildRequest, Outputs};
+    use crate::request::{BuildRequest, Emulation, Outputs};
 
     const DOCKER: Option<ImageFormat> = Some(ImageFormat::Docker);
     const OCI: Option<ImageFormat> = Some(ImageFormat::Oci);
@@ -181,8 +240,9 @@ mod tests {
             targets: Vec::new(),
             build_args: Vec::new(),
             labels: Vec::new(),
-            platform: None,
+            platforms: Vec::new(),
             build_platform: Platform::new("linux", "amd64"),
+            emulation: Emulation::IfPossible,
             allow: Vec::new(),
             secrets: std::collections::BTreeMap::new(),
             ssh: std::collections::BTreeMap::new(),

@@ -24,9 +24,12 @@ pub struct BuildRequest {
     /// `--label`: set on the image after everything else.
     pub labels: Vec<(String, String)>,
     /// What the image is built for, if the caller named it: it then wins over what base images say.
-    pub platform: Option<Platform>,
+    /// Of several platforms each gets an image, and [`Outputs::index`] says how they are joined.
+    pub platforms: Vec<Platform>,
     /// What the build runs on.
     pub build_platform: Platform,
+    /// Whether RUN steps of another platform may run under an emulator.
+    pub emulation: Emulation,
     /// What RUN steps may ask for beyond their usual confinement.
     pub allow: Vec<Entitlement>,
     /// How long a RUN step may take.
@@ -61,6 +64,30 @@ pub struct BuildRequest {
     pub max_parallel_stages: usize,
 }
 
+/// Whether programs of another processor may be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulation {
+    /// Where the machine has an emulator for them.
+    IfPossible,
+    /// Not even then: a RUN step that needs it is an error.
+    Never,
+}
+
+/// How images of several platforms are joined.
+#[derive(Debug, Clone)]
+pub struct IndexOptions {
+    /// OCI's index, or Docker's list.
+    pub format: ImageFormat,
+    /// Annotations of the index; Docker's list has none.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        IndexOptions { format: ImageFormat::Oci, annotations: BTreeMap::new() }
+    }
+}
+
 /// Where a finished image goes.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
@@ -70,7 +97,9 @@ pub struct Outputs {
     pub push: bool,
     /// Whether to ask the registries for permission before the build.
     pub check_push: bool,
-    /// A docker archive to write.
+    /// The images are joined, and the index goes where one image would go. Several images need it.
+    pub index: Option<IndexOptions>,
+    /// A docker archive to write; it holds one image.
     pub tar_path: Option<PathBuf>,
     /// An OCI layout to write.
     pub oci_layout_path: Option<PathBuf>,

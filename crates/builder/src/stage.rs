@@ -109,9 +109,9 @@ impl<'a> Executor<'a> {
         })
     }
 
-    /// Carries out all stages; returns the target's draft. Of several stages that fail before the
+    /// Carries out all stages; returns the drafts of the images. Of several stages that fail before the
     /// first failure stops them, the earliest is the one that is told.
-    pub(crate) fn all(&self) -> Result<ImageDraft, Error> {
+    pub(crate) fn all(&self) -> Result<Vec<ImageDraft>, Error> {
         let waits = self.plan.stages.iter().map(|stage| {
             let waits: BTreeSet<StageId> = reads(stage).collect();
             (stage.id, waits)
@@ -133,7 +133,10 @@ impl<'a> Executor<'a> {
         let told = failures.into_values().min_by_key(|error| matches!(error, Error::Stopped));
         match told {
             Some(error) => Err(error),
-            None => self.ledger.draft(self.plan.target).ok_or(Error::Worker),
+            None => {
+                let drafts = self.plan.images.iter().map(|id| self.ledger.draft(*id));
+                drafts.collect::<Option<Vec<_>>>().ok_or(Error::Worker)
+            }
         }
     }
 

@@ -44,6 +44,10 @@ pub enum Error {
     Label { label: String },
     #[error("{flag} cannot be used with {other}, {reason}")]
     Conflict { flag: &'static str, other: &'static str, reason: &'static str },
+    #[error("{flag} needs {needs}")]
+    Needs { flag: &'static str, needs: &'static str },
+    #[error("Invalid platform \"{text}\": {reason}")]
+    Platform { text: String, reason: String },
     #[error(
         "error resolving source context: unknown build context prefix provided, please use one of \
          the following: gs://, dir://, tar://, s3://, git://, https://"
@@ -91,6 +95,8 @@ impl Error {
             | Self::NoName { .. }
             | Self::Label { .. }
             | Self::Conflict { .. }
+            | Self::Needs { .. }
+            | Self::Platform { .. }
             | Self::ContextScheme
             | Self::NothingToWarm => None,
         }

@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::grammar::{Parsed, Values, parse};
 use crate::log::LogFlags;
+use crate::platforms::{self, PlatformFlags};
 use crate::secret::{self, SecretFlag, SshFlag};
 use crate::value::{parse_bool, parse_duration};
 use crate::{not_yet, table};
@@ -30,8 +31,8 @@ pub struct ExecutorFlags {
     pub build_args: Vec<(String, String)>,
     /// `--target`; the first one is the image.
     pub targets: Vec<String>,
-    /// `--custom-platform`.
-    pub platform: Option<String>,
+    /// For which platforms, by whom, and how the images are joined.
+    pub platforms: PlatformFlags,
     /// `--label`, in order.
     pub labels: Vec<(String, String)>,
     /// `--destination`, as typed.
@@ -187,6 +188,7 @@ pub fn executor_flags(
 fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFlags, Error> {
     refuse_variables(environment)?;
     let no_push = no_push(&mut values, environment)?;
+    let publish_index = values.is_set("publish-index");
     let flags = ExecutorFlags {
         command: if values.words.is_empty() { Command::Build } else { Command::Doctor },
         context: values.text("context").unwrap_or_default(),
@@ -194,7 +196,7 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
         dockerfile: values.text("dockerfile").unwrap_or_default(),
         build_args: build_args(&values, environment),
         targets: values.list("target"),
-        platform: values.text("custom-platform"),
+        platforms: platforms::platforms(&values, environment)?,
         labels: values.list("label").iter().map(|text| label(text)).collect::<Result<_, _>>()?,
         destinations: values.list("destination"),
         no_push,
@@ -257,6 +259,7 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
     if flags.command == Command::Build {
         check_sources(&flags)?;
         check_together(&flags)?;
+        platforms::check(&flags, publish_index)?;
     }
     Ok(flags)
 }

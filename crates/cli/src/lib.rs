@@ -18,6 +18,7 @@ mod grammar;
 pub mod log;
 mod login;
 mod not_yet;
+mod platforms;
 pub mod report;
 mod secret;
 mod table;
@@ -38,6 +39,7 @@ pub use executor::{
 pub use grammar::Parsed;
 pub use log::LogFlags;
 pub use login::{LoginFlags, login_flags, login_line, password};
+pub use platforms::{Driver, IndexFlags, PlatformFlags};
 pub use report::{Excerpt, Report};
 pub use secret::{SecretFlag, SecretSource, SshFlag};
 pub use table::{executor_table, warmer_table};

@@ -76,9 +76,20 @@ const EXECUTOR: &[Flag] = &[
     Flag::new("customPlatform", Text, "old spelling").status(Alias("custom-platform")),
     Flag::new("destination", List, "reference to push the image to; may be repeated").short('d'),
     Flag::new("digest-file", Text, "file that receives the digest of the image"),
+    Flag::new(
+        "digests-from",
+        Text,
+        "directory of digest files that --driver=ci joins, OS-ARCH[-VARIANT].digest",
+    ),
     Flag::new("dockerfile", Text, "the Dockerfile, looked up as given and then in the context")
         .short('f')
         .default("Dockerfile"),
+    Flag::new(
+        "driver",
+        Choice(&["local", "ci", "k8s"]),
+        "who makes the images of several platforms: this program, or other jobs (ci)",
+    )
+    .default("local"),
     Flag::new("dryrun", Bool, "print the plan and stop").default("false"),
     Flag::new("force", Bool, "build in place although no container is detected").default("false"),
     Flag::new("force-build-metadata", Bool, "write history for every instruction")
@@ -102,6 +113,11 @@ const EXECUTOR: &[Flag] = &[
         Text,
         "file that receives NAME@DIGEST per destination",
     ),
+    Flag::new(
+        "index-annotations",
+        KeyValue,
+        "annotations of the index, KEY=VALUE; may be repeated",
+    ),
     Flag::new("insecure", Bool, "allow plain HTTP for pushing").default("false"),
     Flag::new("insecure-pull", Bool, "allow plain HTTP for pulling").default("false"),
     Flag::new("insecure-registry", List, "HOST[:PORT] with which plain HTTP is allowed"),
@@ -113,6 +129,8 @@ const EXECUTOR: &[Flag] = &[
     .default("auto"),
     Flag::new("kaniko-dir", Text, "directory for everything the build keeps on disk"),
     Flag::new("label", List, "label of the image, KEY=VALUE; may be repeated"),
+    Flag::new("legacy-manifest-list", Bool, "push a docker manifest list instead of an OCI index")
+        .default("false"),
     Flag::new(
         "lint",
         Choice(&["off", "warn", "error"]),
@@ -129,6 +147,11 @@ const EXECUTOR: &[Flag] = &[
         "how many stages are built at a time, 0 for the number of cores (ours)",
     )
     .default("0"),
+    Flag::new(
+        "multi-platform",
+        List,
+        "platforms to build an image for, OS/ARCH[/VARIANT] with commas; may be repeated",
+    ),
     Flag::new("no-push", Bool, "build, but do not push").default("false"),
     Flag::new(
         "pre-cleanup",
@@ -143,11 +166,15 @@ const EXECUTOR: &[Flag] = &[
     )
     .default("false"),
     Flag::new("oci-layout-path", Text, "directory that receives the image as an OCI layout"),
+    Flag::new("publish-index", Bool, "push an index of the images of --multi-platform")
+        .default("false"),
     Flag::new(
         "registry-certificate",
         KeyValue,
         "HOST=FILE, certificate authorities of one registry",
     ),
+    Flag::new("require-native-nodes", Bool, "with --multi-platform, refuse RUN under an emulator")
+        .default("true"),
     Flag::new("reproducible", Bool, "no time of the build in the image").default("false"),
     Flag::new(
         "secret",

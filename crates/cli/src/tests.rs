@@ -13,7 +13,7 @@ fn arguments(line: &[&str]) -> Vec<OsString> {
 }
 
 /// The first line a person sees, or `ok`.
-fn outcome(line: &[&str], variables: &[(&str, &str)]) -> String {
+pub(crate) fn outcome(line: &[&str], variables: &[(&str, &str)]) -> String {
     match executor_flags(arguments(line), &Environment::from_pairs(variables)) {
         Ok(Parsed::Run(_)) => "ok".to_owned(),
         Ok(Parsed::Print(text)) => format!("prints {}", text.lines().next().unwrap_or_default()),
@@ -25,7 +25,7 @@ fn check(line: &[&str], expected: &str) {
     assert_eq!(outcome(line, &[]), expected, "{line:?}");
 }
 
-fn flags(line: &[&str], variables: &[(&str, &str)]) -> ExecutorFlags {
+pub(crate) fn flags(line: &[&str], variables: &[(&str, &str)]) -> ExecutorFlags {
     match executor_flags(arguments(line), &Environment::from_pairs(variables)) {
         Ok(Parsed::Run(flags)) => flags,
         other => panic!("{line:?} gives {other:?}"),
@@ -246,7 +246,7 @@ fn old_spellings_work_and_say_so() {
         &[],
     );
     assert_eq!(found.tar_path.as_deref(), Some(std::path::Path::new("x")));
-    assert_eq!(found.platform.as_deref(), Some("linux/amd64"));
+    assert_eq!(found.platforms.platforms, [oci::Platform::new("linux", "amd64")]);
     assert_eq!(found.ignore_paths, Vec::<std::path::PathBuf>::new());
     assert_eq!(found.notices.len(), 6, "{:?}", found.notices);
     // The last one on the line wins, whichever spelling it has.
@@ -342,7 +342,20 @@ fn fitting_value(flag: &Flag) -> String {
         "verbosity" => "debug".to_owned(),
         "label" | "build-arg" | "ssh" => "k=v".to_owned(),
         "secret" => "id=a,src=b".to_owned(),
+        "custom-platform" | "customPlatform" | "multi-platform" => "linux/arm64".to_owned(),
         _ => other_value(flag),
+    }
+}
+
+/// What a flag means something with.
+fn companions(flag: &Flag) -> &'static [&'static str] {
+    match flag.name {
+        "publish-index" | "require-native-nodes" => &["--multi-platform=linux/arm64"],
+        "legacy-manifest-list" | "index-annotations" => {
+            &["--multi-platform=linux/arm64", "--publish-index"]
+        }
+        "digests-from" => &["--driver=ci"],
+        _ => &[],
     }
 }
 
@@ -353,7 +366,8 @@ fn every_row_of_the_executors_table_does_what_it_says() {
             continue;
         }
         let text = format!("--{}={}", flag.name, fitting_value(&flag));
-        let line = arguments(&["--no-push", "--destination=a", &text]);
+        let line = [companions(&flag), &["--no-push", "--destination=a", &text]].concat();
+        let line = arguments(&line);
         let outcome = match executor_flags(line, &Environment::default()) {
             Ok(Parsed::Run(flags)) => Ok(flags.notices),
             Ok(Parsed::Print(text)) => Err(text),
@@ -382,14 +396,15 @@ fn every_row_of_the_warmers_table_does_what_it_says() {
 
 #[test]
 fn an_implemented_flag_changes_the_value_it_stands_for() {
-    let plain = format!("{:?}", flags(&["--no-push", "--destination=a"], &[]));
     for flag in executor_table() {
         if flag.status != Status::Implemented || ["help", "version", "no-push"].contains(&flag.name)
         {
             continue;
         }
         let text = format!("--{}={}", flag.name, fitting_value(&flag));
-        let changed = format!("{:?}", flags(&["--no-push", "--destination=a", &text], &[]));
+        let without = [companions(&flag), &["--no-push", "--destination=a"]].concat();
+        let plain = format!("{:?}", flags(&without, &[]));
+        let changed = format!("{:?}", flags(&[&without[..], &[&text]].concat(), &[]));
         assert_ne!(plain, changed, "{text}");
     }
 }

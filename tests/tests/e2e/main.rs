@@ -24,6 +24,7 @@ mod login;
 mod mounts;
 mod outputs;
 mod parallel;
+mod platforms;
 mod pods;
 mod processes;
 mod remote;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
     tests.extend(stopping::tests());
     tests.extend(traces::tests());
     tests.extend(parallel::tests());
+    tests.extend(platforms::tests());
     tests.extend(environments::tests());
     tests.extend(pods::tests());
     tests.extend(in_place::tests());

@@ -8,6 +8,8 @@ use dockerfile::Span;
 use run::Exit;
 
 use super::{BaseError, Error, StepError};
+use crate::foreign::ForeignError;
+use crate::join::JoinError;
 
 /// An error and what is to be told of it.
 struct Told {
@@ -34,6 +36,9 @@ fn variant(error: &Error) -> &'static str {
         Error::CheckPush { .. } => "CheckPush",
         Error::Client(_) => "Client",
         Error::CannotRun { .. } => "CannotRun",
+        Error::Foreign { .. } => "Foreign",
+        Error::Join(_) => "Join",
+        Error::NotJoined => "NotJoined",
         Error::Step { .. } => "Step",
         Error::Stages(_) => "Stages",
         Error::Output { .. } => "Output",
@@ -44,7 +49,7 @@ fn variant(error: &Error) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 17;
+const VARIANTS: usize = 20;
 
 fn line(number: u32) -> Span {
     Span::of_lines(number, number, 1)
@@ -104,6 +109,11 @@ fn plan(texts: &[&str]) -> Error {
     Error::Plan { errors: texts.iter().map(refused).collect() }
 }
 
+fn join(denied: bool) -> Error {
+    let (platform, repository) = ("linux/arm64".to_owned(), "host/app@sha256:00".to_owned());
+    Error::from(JoinError::Image { platform, repository, source: registry_error(denied) })
+}
+
 fn told(error: Error, message: &'static str) -> Told {
     Told { error, message, line: None, exit_code: 1, hint: None }
 }
@@ -131,6 +141,12 @@ fn all() -> Vec<Told> {
         source: store_error(),
     };
     let cannot_run = Error::CannotRun { span: line(5), source: run::Error::NotInContainer };
+    let foreign = Error::Foreign {
+        span: line(4),
+        platform: "linux/arm64".to_owned(),
+        machine: "linux/amd64".to_owned(),
+        source: Box::new(ForeignError::Unwanted),
+    };
     let user = StepError::User { user: "me".to_owned(), source: root_error() };
     let base_message = "cannot get the image `host/app:v1`";
     vec![
@@ -165,6 +181,17 @@ fn all() -> Vec<Told> {
             hint: Some("executor doctor"),
             ..told(cannot_run, "the Dockerfile has RUN instructions")
         },
+        Told {
+            line: Some(4),
+            hint: Some("$BUILDPLATFORM"),
+            ..told(
+                foreign,
+                "a RUN instruction is for `linux/arm64`, and this machine is `linux/amd64`",
+            )
+        },
+        told(join(false), "error joining images"),
+        Told { hint: Some("credentials"), ..told(join(true), "error joining images") },
+        told(Error::NotJoined, "the images of several platforms are not to be joined"),
         Told { line: Some(7), ..told(step(user), STEP) },
         Told { line: Some(7), exit_code: 42, ..told(ended(Exit::Code(42)), STEP) },
         Told { line: Some(7), exit_code: 143, ..told(ended(Exit::Signal(15)), STEP) },
@@ -234,6 +261,15 @@ fn every_text_is_a_fragment_without_its_cause() {
         BaseError::Store(store_error()),
         BaseError::Workspace(workspace()),
     ] {
+        check_style(&source);
+    }
+    let emulator = || run::Error::NoEmulator {
+        architecture: "arm64".to_owned(),
+        reason: "nobody runs them".to_owned(),
+    };
+    for source in
+        [ForeignError::Unwanted, ForeignError::System, ForeignError::NoEmulator(emulator())]
+    {
         check_style(&source);
     }
     for source in [
