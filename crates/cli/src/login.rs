@@ -122,7 +122,7 @@ mod tests {
         let check = |text: &str, expected: &str| {
             let found = match login_flags(line(text)) {
                 Ok(Parsed::Run(flags)) => {
-                    assert!(!format!("{flags:?}").contains("pass"), "{flags:?}");
+                    assert!(!format!("{flags:?}").contains("\"word\""), "{flags:?}");
                     let password = flags.password.as_ref().and_then(Secret::expose_str);
                     format!("{} {} {password:?}", flags.registry, flags.user)
                 }
