@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::proxy::ProxyRules;
 use crate::{Error, Result, Settings};
 
 /// What both builders are told. They have the same methods, but no type in common.
@@ -30,15 +31,11 @@ macro_rules! configure {
             if settings.http1_only {
                 builder = builder.http1_only();
             }
-            let no_proxy = settings.proxies.no_proxy.as_deref();
-            let except = no_proxy.and_then(reqwest::NoProxy::from_string);
-            if let Some(proxy) = &settings.proxies.http {
-                let proxy = reqwest::Proxy::http(proxy).map_err(refused("the http proxy"))?;
-                builder = builder.proxy(proxy.no_proxy(except.clone()));
-            }
-            if let Some(proxy) = &settings.proxies.https {
-                let proxy = reqwest::Proxy::https(proxy).map_err(refused("the https proxy"))?;
-                builder = builder.proxy(proxy.no_proxy(except));
+            let rules = ProxyRules::new(&settings.proxies)?;
+            if !rules.is_empty() {
+                // reqwest's own reading of NO_PROXY knows no ports.
+                let choose = move |url: &url::Url| rules.proxy(url).cloned();
+                builder = builder.proxy(reqwest::Proxy::custom(choose));
             }
             Ok(builder)
         }

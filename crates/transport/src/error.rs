@@ -82,7 +82,8 @@ impl Retryable for Error {
     fn is_transient(&self) -> bool {
         match self {
             Self::Connect { source, .. } => !is_certificate(source),
-            Self::Broken { .. } | Self::Silent { .. } => true,
+            Self::Broken { source, .. } => !is_alert(source),
+            Self::Silent { .. } => true,
             Self::Setup { .. }
             | Self::TooLarge { .. }
             | Self::Encoding { .. }
@@ -108,17 +109,28 @@ impl Error {
     }
 }
 
-/// Looks for rustls among the causes. A certificate does not become valid by asking again.
+/// A certificate does not become valid by asking again.
 fn is_certificate(error: &reqwest::Error) -> bool {
+    has_tls_error(error, |_| true)
+}
+
+/// The peer's last word: it does not take our certificate, or wants one. Under TLS 1.3 that comes
+/// after the connection stands. Anything else that TLS says by then may be damage on the way.
+pub(crate) fn is_alert(error: &reqwest::Error) -> bool {
+    has_tls_error(error, |error| matches!(error, rustls::Error::AlertReceived(_)))
+}
+
+/// Looks for rustls among the causes.
+fn has_tls_error(error: &reqwest::Error, wanted: fn(&rustls::Error) -> bool) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(this) = cause {
-        if this.is::<rustls::Error>() {
+        if this.downcast_ref().is_some_and(wanted) {
             return true;
         }
         // io::Error hides what it wraps from `source`, and may wrap another one.
         let mut wrapped = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         while let Some(inner) = wrapped {
-            if inner.is::<rustls::Error>() {
+            if inner.downcast_ref().is_some_and(wanted) {
                 return true;
             }
             wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);

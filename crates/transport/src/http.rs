@@ -1,6 +1,7 @@
 //! One exchange: a request goes out, redirects are followed by the rule, the answer's body streams
 //! under an idle time-out. Trying again is [`crate::retry`]'s job.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -11,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::body::{Activity, Body};
+use crate::inquiry::Inquiry;
 use crate::redirect::{self, Step};
 use crate::text::{printable, shown_url};
 use crate::{Error, Result, Settings, configure};
@@ -24,6 +26,7 @@ const EXCERPT_LIMIT: u64 = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Http {
     client: reqwest::Client,
+    inquiry: Arc<Inquiry>,
     idle: Duration,
     answer: Duration,
 }
@@ -83,7 +86,8 @@ impl Http {
         }
         let client = builder.build().map_err(configure::refused("these settings"))?;
         let (idle, answer) = (settings.idle_timeout, settings.answer_timeout);
-        Ok(Self { client, idle, answer })
+        let inquiry = Arc::new(Inquiry::new(settings));
+        Ok(Self { client, inquiry, idle, answer })
     }
 
     /// Sends one request, follows redirects, and returns the answer whatever its status.
@@ -149,14 +153,23 @@ impl Http {
             Ok(inner) => Response::new(inner, self.idle, &request.method),
             Err(error) => Err(match activity.failure() {
                 Some(source) => Error::Source { url: shown_url(url), source },
-                None => classify(url, error),
+                None => self.unanswered(url, error).await,
             }),
         }
     }
 }
 
-fn has_body(method: &Method) -> bool {
-    method == Method::POST || method == Method::PUT || method == Method::PATCH
+impl Http {
+    /// What became of a request that got no answer.
+    async fn unanswered(&self, url: &Url, error: reqwest::Error) -> Error {
+        match classify(url, error) {
+            Error::Broken { url: shown, source } => {
+                let alert = self.inquiry.alert(url, &source).await;
+                Error::Broken { url: shown, source: alert.unwrap_or(source) }
+            }
+            other => other,
+        }
+    }
 }
 
 fn classify(url: &Url, error: reqwest::Error) -> Error {
@@ -169,6 +182,10 @@ fn classify(url: &Url, error: reqwest::Error) -> Error {
     } else {
         Error::Broken { url, source }
     }
+}
+
+fn has_body(method: &Method) -> bool {
+    method == Method::POST || method == Method::PUT || method == Method::PATCH
 }
 
 /// An answer whose body is still to be read.

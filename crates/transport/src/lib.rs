@@ -15,6 +15,8 @@ mod configure;
 mod dns;
 mod error;
 mod http;
+mod inquiry;
+mod proxy;
 mod redirect;
 mod resolver;
 mod retry;
