@@ -57,6 +57,7 @@ fn row(flag: &Flag) -> String {
         Value::Text => "text".to_owned(),
         Value::List => "text, repeatable".to_owned(),
         Value::KeyValue => "key=value, repeatable".to_owned(),
+        Value::Map => "key=value[;key=value], repeatable".to_owned(),
         Value::Number => "number".to_owned(),
         Value::Duration => "duration".to_owned(),
         Value::Choice(words) => words.join(", "),

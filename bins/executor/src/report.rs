@@ -77,8 +77,13 @@ impl Observer for Log {
                 tracing::info!("Built image {digest} for {platform}");
             }
             Event::IndexFinished { digest } => tracing::info!("Made index {digest}"),
-            Event::Pushed { destination, digest, took } => {
-                tracing::info!("Pushed {destination} as {digest}: took {took:.2?}");
+            Event::Pushing { destination } => tracing::info!("Pushing image to {destination}"),
+            Event::TagKept { repository, digest } => {
+                tracing::info!("Immutable tag error ignored for {repository}@{digest}");
+            }
+            Event::Pushed { repository, destination, digest, took } => {
+                tracing::debug!("{destination} took {took:.2?}");
+                tracing::info!("Pushed {repository}@{digest}");
             }
             Event::Written { what, path } => tracing::info!("Wrote {what} {path}"),
             _ => {}

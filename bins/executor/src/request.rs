@@ -221,6 +221,7 @@ fn outputs(flags: &ExecutorFlags, here: &Path) -> Result<Outputs> {
             annotations: index.annotations.clone(),
         }),
         check_push: !flags.registry.skip_push_permission_check,
+        ignore_immutable_tags: flags.registry.ignore_immutable_tags,
         tar_path: path(&flags.tar_path),
         oci_layout_path: path(&flags.oci_layout_path),
         digest_file: path(&flags.digest_file),

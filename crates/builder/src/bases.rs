@@ -88,7 +88,7 @@ impl Unpacking<'_> {
         root: &RootDir,
         protected: &Protected,
     ) -> Result<Unpacked, BaseError> {
-        let gate = Arc::new(tokio::sync::Semaphore::new(PARALLEL_LAYERS));
+        let gate = Arc::new(tokio::sync::Semaphore::new(self.blobs.parallel()));
         let mut coming = Vec::new();
         for LayerRef { descriptor, .. } in base.image.layers() {
             let blobs = self.blobs.clone();
@@ -148,9 +148,6 @@ impl Unpacking<'_> {
         })
     }
 }
-
-/// Layers of one image that are on their way at a time.
-const PARALLEL_LAYERS: usize = 4;
 
 /// Downloads that end when nobody waits for them any more.
 struct Coming(Vec<tokio::task::JoinHandle<Result<(), BaseError>>>);

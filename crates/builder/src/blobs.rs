@@ -28,6 +28,11 @@ impl Blobs {
         self.fetcher.blobs()
     }
 
+    /// How many of them are on their way at a time.
+    pub(crate) fn parallel(&self) -> usize {
+        self.fetcher.parallel()
+    }
+
     /// Notes that a repository holds a blob.
     pub(crate) fn note(&self, digest: &Digest, repository: &Reference) {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -99,8 +99,22 @@ pub enum Event {
         /// Its digest.
         digest: String,
     },
+    /// A destination is about to get the image.
+    Pushing {
+        /// The destination.
+        destination: String,
+    },
+    /// A destination keeps its tag from being changed, and that is no failure.
+    TagKept {
+        /// Registry and repository of the destination.
+        repository: String,
+        /// The digest of the manifest that did not get the tag.
+        digest: String,
+    },
     /// A destination has the image.
     Pushed {
+        /// Registry and repository of the destination.
+        repository: String,
         /// The destination.
         destination: String,
         /// The digest of the manifest there.

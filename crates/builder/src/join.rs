@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use oci::{Descriptor, Digest, ImageIndex, Platform, Raw, Reference};
 use registry::{Client, ClientOptions};
@@ -14,7 +13,7 @@ use rootfs::{RootDir, RootPath};
 use crate::build::check_push;
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::publish::{Digests, write_digests};
+use crate::publish::{self, Digests, write_digests};
 use crate::request::Outputs;
 
 /// What is to be joined, and where the index goes.
@@ -160,7 +159,7 @@ pub async fn join(request: &JoinRequest, observer: &Arc<dyn Observer>) -> Result
     observer.observe(&Event::IndexFinished { digest: index.digest().to_string() });
     if outputs.push {
         for destination in &outputs.destinations {
-            push_index(&client, destination, &index, observer).await?;
+            push_index(&client, destination, &index, outputs, observer).await?;
         }
     }
     let digests = Digests { whole: index.digest(), platforms: wanted.clone() };
@@ -173,19 +172,11 @@ pub(crate) async fn push_index(
     client: &Client,
     destination: &Reference,
     index: &Raw<ImageIndex>,
+    outputs: &Outputs,
     observer: &Arc<dyn Observer>,
 ) -> Result<(), Error> {
-    let started = Instant::now();
-    let digest = client.push_index(destination, index).await.map_err(|source| Error::Push {
-        destination: destination.to_string(),
-        source: Box::new(source),
-    })?;
-    observer.observe(&Event::Pushed {
-        destination: destination.to_string(),
-        digest: digest.to_string(),
-        took: started.elapsed(),
-    });
-    Ok(())
+    let push = client.push_index(destination, index);
+    publish::told(destination, index.digest(), outputs, observer, push).await
 }
 
 /// What an index says about an image that a repository has.

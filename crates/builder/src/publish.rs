@@ -51,12 +51,12 @@ pub(crate) async fn publish(
     }
     if let Some(client) = push {
         for destination in &outputs.destinations {
-            push_images(product, destination, client, blobs, observer).await?;
+            push_images(product, destination, client, outputs, blobs, observer).await?;
         }
         if let Some(index) = &product.index {
             // Every destination has every image by now: no tag leads to half of them.
             for destination in &outputs.destinations {
-                join::push_index(client, destination, index, observer).await?;
+                join::push_index(client, destination, index, outputs, observer).await?;
             }
         }
     }
@@ -73,29 +73,48 @@ async fn push_images(
     product: &Product,
     destination: &Reference,
     client: &Client,
+    outputs: &Outputs,
     blobs: &Blobs,
     observer: &Arc<dyn Observer>,
 ) -> Result<(), Error> {
-    for PlatformImage { platform, image } in &product.images {
-        let started = Instant::now();
-        let (name, shown) = match product.index {
-            None => (destination.clone(), destination.to_string()),
-            Some(_) => {
-                let name = destination.by_digest(image.digest().clone());
-                let repository = format!("{}/{}", name.registry(), name.repository());
-                (name, format!("the image for {platform} to {repository}"))
-            }
+    for PlatformImage { image, .. } in &product.images {
+        let name = match product.index {
+            None => destination.clone(),
+            Some(_) => destination.by_digest(image.digest().clone()),
         };
         fetch_for(&name, image, client, blobs).await?;
-        let digest =
-            client.push_image(&name, image, blobs, &registry::Silent).await.map_err(|source| {
-                Error::Push { destination: destination.to_string(), source: Box::new(source) }
-            })?;
-        observer.observe(&Event::Pushed {
-            destination: shown,
+        let push = client.push_image(&name, image, blobs, &registry::Silent);
+        told(&name, image.digest(), outputs, observer, push).await?;
+    }
+    Ok(())
+}
+
+/// Tells of a push before and after it. Where the registry keeps the tag from being changed, that is
+/// no failure if it was said so.
+pub(crate) async fn told(
+    destination: &Reference,
+    digest: &Digest,
+    outputs: &Outputs,
+    observer: &Arc<dyn Observer>,
+    push: impl Future<Output = registry::Result<Digest>>,
+) -> Result<(), Error> {
+    let started = Instant::now();
+    let name = destination.to_string();
+    let repository = format!("{}/{}", destination.registry(), destination.repository());
+    observer.observe(&Event::Pushing { destination: name.clone() });
+    match push.await {
+        Ok(digest) => observer.observe(&Event::Pushed {
+            repository,
+            destination: name,
             digest: digest.to_string(),
             took: started.elapsed(),
-        });
+        }),
+        Err(error) if outputs.ignore_immutable_tags && error.is_immutable_tag() => {
+            observer.observe(&Event::TagKept { repository, digest: digest.to_string() });
+        }
+        Err(source) => {
+            return Err(Error::Push { destination: name, source: Box::new(source) });
+        }
     }
     Ok(())
 }

@@ -97,6 +97,8 @@ pub struct Outputs {
     pub push: bool,
     /// Whether to ask the registries for permission before the build.
     pub check_push: bool,
+    /// A tag that the registry keeps from being changed is no failure.
+    pub ignore_immutable_tags: bool,
     /// The images are joined, and the index goes where one image would go. Several images need it.
     pub index: Option<IndexOptions>,
     /// A docker archive to write; it holds one image.

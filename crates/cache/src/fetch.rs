@@ -37,6 +37,11 @@ impl Fetcher {
         &self.blobs
     }
 
+    /// How many blobs are on their way at a time.
+    pub fn parallel(&self) -> usize {
+        self.client.options().parallel.max(1)
+    }
+
     /// Brings one blob in. `cached` is tried before the registry; a damaged copy there is a
     /// warning.
     pub async fn fetch(

@@ -87,6 +87,10 @@ pub struct Network {
     pub https_proxy: Option<String>,
     /// What is reached without a proxy.
     pub no_proxy: Option<String>,
+    /// What is built on top of this program, for the `User-Agent`; visible ASCII only.
+    pub client_type: Option<String>,
+    /// `GODEBUG` says `http2client=0`, as it does in pods behind proxies that break HTTP/2.
+    pub http1_only: bool,
 }
 
 impl std::fmt::Debug for Network {
@@ -98,6 +102,8 @@ impl std::fmt::Debug for Network {
             .field("http_proxy", &self.http_proxy.is_some())
             .field("https_proxy", &self.https_proxy.is_some())
             .field("no_proxy", &self.no_proxy)
+            .field("client_type", &self.client_type)
+            .field("http1_only", &self.http1_only)
             .finish()
     }
 }
@@ -109,12 +115,16 @@ impl Environment {
     pub fn network(&self) -> Network {
         let text =
             |names: &[&str]| names.iter().find_map(|name| self.text(name)).map(str::to_owned);
+        let visible = |text: String| text.chars().filter(char::is_ascii_graphic).collect();
+        let debug = self.text("GODEBUG").unwrap_or_default();
         Network {
             certificate_file: text(&["SSL_CERT_FILE"]).map(PathBuf::from),
             certificate_dirs: text(&["SSL_CERT_DIR"]),
             http_proxy: text(&["HTTP_PROXY", "http_proxy"]),
             https_proxy: text(&["HTTPS_PROXY", "https_proxy"]),
             no_proxy: text(&["NO_PROXY", "no_proxy"]),
+            client_type: text(&["UPSTREAM_CLIENT_TYPE"]).map(visible),
+            http1_only: debug.split(',').any(|setting| setting.trim() == "http2client=0"),
         }
     }
 }

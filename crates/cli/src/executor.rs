@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::grammar::{Parsed, Values, parse};
 use crate::log::LogFlags;
 use crate::platforms::{self, PlatformFlags};
+use crate::registry::{RegistryFlags, registry_flags};
 use crate::secret::{self, SecretFlag, SshFlag};
 use crate::value::{parse_bool, parse_duration};
 use crate::{not_yet, table};
@@ -108,29 +109,6 @@ pub enum Command {
     Doctor,
 }
 
-/// How to talk to registries.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RegistryFlags {
-    /// `--insecure`: plain HTTP when pushing.
-    pub insecure: bool,
-    /// `--insecure-pull`: plain HTTP when pulling.
-    pub insecure_pull: bool,
-    /// `--insecure-registry`: plain HTTP with these hosts.
-    pub insecure_registries: Vec<String>,
-    /// `--skip-tls-verify`: no verification of certificates, when pushing and pulling.
-    pub skip_tls_verify: bool,
-    /// `--skip-tls-verify-pull`: the same when pulling.
-    pub skip_tls_verify_pull: bool,
-    /// `--skip-tls-verify-registry`: the same with these hosts.
-    pub skip_tls_verify_registries: Vec<String>,
-    /// `--registry-certificate`: host and file of its certificate authorities.
-    pub certificates: Vec<(String, PathBuf)>,
-    /// `--skip-push-permission-check`.
-    pub skip_push_permission_check: bool,
-    /// `--credential-helpers`, in order; all if `None`.
-    pub credential_helpers: Option<Vec<String>>,
-}
-
 /// `--isolation`: the rung of the isolation ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
@@ -218,7 +196,7 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
             .and_then(|level| i32::try_from(level).ok()),
         reproducible: values.is_set("reproducible"),
         source_date_epoch: source_date_epoch(environment)?,
-        registry: registry_flags(&values),
+        registry: registry_flags(&values, environment)?,
         kaniko_dir: values
             .text("kaniko-dir")
             .map(PathBuf::from)
@@ -364,27 +342,6 @@ fn source_date_epoch(environment: &Environment) -> Result<Option<i64>, Error> {
             .map_err(|error| Error::InvalidVariable { name, reason: error.to_string() })
     };
     environment.text(name).map(parse).transpose()
-}
-
-pub(crate) fn registry_flags(values: &Values) -> RegistryFlags {
-    let certificates = values.list("registry-certificate");
-    RegistryFlags {
-        insecure: values.is_set("insecure"),
-        insecure_pull: values.is_set("insecure-pull"),
-        insecure_registries: values.list("insecure-registry"),
-        skip_tls_verify: values.is_set("skip-tls-verify"),
-        skip_tls_verify_pull: values.is_set("skip-tls-verify-pull"),
-        skip_tls_verify_registries: values.list("skip-tls-verify-registry"),
-        certificates: certificates
-            .iter()
-            .filter_map(|text| text.split_once('='))
-            .map(|(host, file)| (host.to_owned(), PathBuf::from(file)))
-            .collect(),
-        skip_push_permission_check: values.is_set("skip-push-permission-check"),
-        credential_helpers: values
-            .is_given("credential-helpers")
-            .then(|| values.list("credential-helpers")),
-    }
 }
 
 fn max_parallel_stages(values: &Values) -> Result<Option<usize>, Error> {

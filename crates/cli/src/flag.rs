@@ -30,6 +30,8 @@ pub enum Value {
     List,
     /// May be repeated; `key=value`.
     KeyValue,
+    /// May be repeated; `key=value[;key=value]`, several values per key; an empty text says nothing.
+    Map,
     /// A whole number, decimal or with `0x`, `0o`, `0b`.
     Number,
     /// A duration in Go's syntax, such as `1h30m`.
@@ -75,6 +77,6 @@ impl Flag {
     /// Whether several occurrences add up (else the last one wins).
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        matches!(self.value, Value::List | Value::KeyValue)
+        matches!(self.value, Value::List | Value::KeyValue | Value::Map)
     }
 }

@@ -198,7 +198,10 @@ fn collect(table: &[Flag], matches: &ArgMatches) -> Result<Values, Error> {
             }
             Status::NoEffect(why) => {
                 if texts.iter().any(|text| !is_default(flag, text)) {
-                    values.notices.push(format!("flag --{} has no effect: {why}", flag.name));
+                    values.notices.push(format!(
+                        "flag --{} has no effect in this implementation: {why}",
+                        flag.name
+                    ));
                 }
                 flag.name
             }
@@ -329,6 +332,7 @@ fn usage_name(flag: &Flag) -> String {
         Value::Text | Value::Choice(_) => " string",
         Value::List => " multi",
         Value::KeyValue => " key=value",
+        Value::Map => " key=value[;key=value]",
         Value::Number => " int",
         Value::Duration => " duration",
     };

@@ -19,6 +19,7 @@ pub mod log;
 mod login;
 mod not_yet;
 mod platforms;
+mod registry;
 pub mod report;
 mod secret;
 mod table;
@@ -33,17 +34,19 @@ pub use authentication::{Authentication, UnreadableConfig, read as read_config};
 pub use environment::{Environment, Network};
 pub use error::Error;
 pub use executor::{
-    Command, Compression, ExecutorFlags, ImageFormat, Isolation, Lint, RegistryFlags,
-    executor_flags,
+    Command, Compression, ExecutorFlags, ImageFormat, Isolation, Lint, executor_flags,
 };
 pub use grammar::Parsed;
 pub use log::LogFlags;
 pub use login::{LoginFlags, login_flags, login_line, password};
 pub use platforms::{Driver, IndexFlags, PlatformFlags};
+pub use registry::{Again, ClientCertificate, Patterns, RegistryFlags};
 pub use report::{Excerpt, Report};
 pub use secret::{SecretFlag, SecretSource, SshFlag};
 pub use table::{executor_table, warmer_table};
 pub use warmer::{WarmerFlags, warmer_flags};
 
+/// The version of kaniko whose flags and files these programs take the place of.
+pub const KANIKO_VERSION: &str = "1.28.3";
 /// The version both programs print.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,7 +8,6 @@ use crate::flag::Status::NotYet;
 use crate::flag::Value::{self, Bool, Duration, KeyValue, List, Number, Text};
 
 const CACHE: &str = "caching of layers";
-const REGISTRY: &str = "this part of the registry client";
 const FORK: &str = "a flag of one kaniko fork";
 
 const fn row(name: &'static str, value: Value, default: &'static str, what: &'static str) -> Flag {
@@ -26,20 +25,10 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("cache-run-layers", Bool, "true", CACHE),
     row("cache-ttl", Duration, "336h", CACHE),
     row("git", KeyValue, "", "options of a git context"),
-    row("image-download-retry", Number, "0", REGISTRY),
-    row("image-fs-extract-retry", Number, "0", "repeating the unpacking of a base image"),
     row("no-push-cache", Bool, "false", CACHE),
-    row("push-ignore-immutable-tag-errors", Bool, "false", REGISTRY),
-    row("push-retry", Number, "0", REGISTRY),
-    row("registry-client-cert", KeyValue, "", REGISTRY),
-    row("registry-map", KeyValue, "", REGISTRY),
-    row("registry-mirror", List, "", REGISTRY),
     row("single-snapshot", Bool, "false", "one layer for the whole build"),
-    row("skip-default-registry-fallback", Bool, "false", REGISTRY),
     // One fork's own flags. They are known by name so that the error is about the feature, and
     // not about the spelling.
-    row("allowed-registries", List, "", FORK),
-    row("allowed-repos", List, "", FORK),
     row("arch-cache-repo-suffix", Text, "-${ARCH}", CACHE),
     row("cache-disable-http2", Bool, "false", FORK),
     row("cache-max-concurrent-requests", Number, "", FORK),
@@ -62,8 +51,6 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("debug-registry", Bool, "false", FORK),
     row("debug-signing", Bool, "false", FORK),
     row("default-user", Text, "", FORK),
-    row("denied-registries", List, "", FORK),
-    row("denied-repos", List, "", FORK),
     row("disable-compression", Bool, "false", FORK),
     row("enable-lazy-image-loading", Bool, "true", FORK),
     row("enable-parallel-exec", Bool, "false", FORK),
@@ -88,7 +75,6 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("max-file-size", Text, "", FORK),
     row("max-file-size-bytes", Number, "", FORK),
     row("max-memory-usage-bytes", Text, "", FORK),
-    row("max-network-concurrency", Number, "0", FORK),
     row("max-parallel-commands", Number, "0", FORK),
     row("max-parallel-copy", Number, "0", FORK),
     row("max-parallel-hashing", Number, "0", FORK),
@@ -105,29 +91,15 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("predictive-cache-max-memory-mb", Number, "", FORK),
     row("prefetch-window", Number, "", FORK),
     row("preload-timeout", Duration, "", FORK),
-    row("push-retry-backoff-multiplier", Text, "", FORK),
-    row("push-retry-initial-delay", Number, "", FORK),
-    row("push-retry-max-delay", Number, "", FORK),
     row("require-signature", Bool, "false", FORK),
     row("use-oci-stages", Bool, "false", FORK),
 ];
 
-pub(crate) const WARMER: &[Flag] = &[
-    row("cache-ttl", Duration, "336h", "expiry of cached images"),
-    row("registry-client-cert", KeyValue, "", REGISTRY),
-    row("registry-map", KeyValue, "", REGISTRY),
-    row("registry-mirror", List, "", REGISTRY),
-    row("skip-default-registry-fallback", Bool, "false", REGISTRY),
-];
+pub(crate) const WARMER: &[Flag] = &[row("cache-ttl", Duration, "336h", "expiry of cached images")];
 
 /// Subcommands of kaniko's executor that are not there.
 pub(crate) const SUBCOMMANDS: &[&str] = &["push", "completion"];
 
 /// Variables that ask for something that is not there, and whether a false value asks for nothing.
-pub(crate) const VARIABLES: &[(&str, bool)] = &[
-    ("BUILDER_OUTPUT", false),
-    ("KANIKO_PRINT_PLAN", true),
-    ("KANIKO_REGISTRY_MAP", false),
-    ("KANIKO_REGISTRY_MIRROR", false),
-    ("KANIKO_TELEMETRY_ENDPOINT", false),
-];
+pub(crate) const VARIABLES: &[(&str, bool)] =
+    &[("BUILDER_OUTPUT", false), ("KANIKO_PRINT_PLAN", true), ("KANIKO_TELEMETRY_ENDPOINT", false)];

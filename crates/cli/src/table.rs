@@ -4,11 +4,13 @@
 
 use crate::flag::Flag;
 use crate::flag::Status::{Alias, NoEffect};
-use crate::flag::Value::{Bool, Choice, Duration, KeyValue, List, Number, Text};
+use crate::flag::Value::{Bool, Choice, Duration, KeyValue, List, Map, Number, Text};
 use crate::not_yet;
 
 const LOG_FORMATS: &[&str] = &["text", "color", "json"];
 const SNAPSHOT_MODES: &[&str] = &["full", "redo", "time"];
+const WHOLE: &str =
+    "a layer is unpacked once it is whole and verified; downloads resume by themselves";
 const EXACT: &str = "every snapshot is exact, whatever the mode";
 
 /// Every flag the executor knows, in the order of the usage text.
@@ -47,6 +49,16 @@ const EXECUTOR: &[Flag] = &[
         "let RUN steps ask for network.host, security.insecure, device or device=NAME (ours)",
     ),
     Flag::new(
+        "allowed-registries",
+        List,
+        "registries images may come from, host or host/repository patterns, comma-separated",
+    ),
+    Flag::new(
+        "allowed-repos",
+        List,
+        "repositories images may come from, patterns, comma-separated",
+    ),
+    Flag::new(
         "build-arg",
         List,
         "a build argument, NAME=VALUE, or NAME to take it from the environment",
@@ -58,12 +70,12 @@ const EXECUTOR: &[Flag] = &[
     )
     .default("false"),
     Flag::new("command-timeout", Duration, "end a RUN step that takes longer (default: no limit)"),
-    Flag::new("compression", Choice(&["gzip", "zstd"]), "compression of new layers")
-        .default("gzip"),
-    Flag::new("compression-level", Number, "level of that compression").default("-1"),
     Flag::new("compressed-caching", Bool, "keep compressed layers in memory")
         .default("true")
         .status(NoEffect("layers are compressed once and kept on disk")),
+    Flag::new("compression", Choice(&["gzip", "zstd"]), "compression of new layers")
+        .default("gzip"),
+    Flag::new("compression-level", Number, "level of that compression").default("-1"),
     Flag::new("context", Text, "where the build context is").short('c').default("/workspace/"),
     Flag::new("context-sub-path", Text, "directory inside the build context to build from"),
     Flag::new(
@@ -74,6 +86,12 @@ const EXECUTOR: &[Flag] = &[
     ),
     Flag::new("custom-platform", Text, "platform to build for, OS/ARCH[/VARIANT]"),
     Flag::new("customPlatform", Text, "old spelling").status(Alias("custom-platform")),
+    Flag::new(
+        "denied-registries",
+        List,
+        "registries images may not come from, as --allowed-registries; goes first",
+    ),
+    Flag::new("denied-repos", List, "repositories images may not come from; goes first"),
     Flag::new("destination", List, "reference to push the image to; may be repeated").short('d'),
     Flag::new("digest-file", Text, "file that receives the digest of the image"),
     Flag::new(
@@ -81,6 +99,7 @@ const EXECUTOR: &[Flag] = &[
         Text,
         "directory of digest files that --driver=ci joins, OS-ARCH[-VARIANT].digest",
     ),
+    Flag::new("disable-http2", Bool, "speak HTTP/1.1 only (ours)").default("false"),
     Flag::new("dockerfile", Text, "the Dockerfile, looked up as given and then in the context")
         .short('f')
         .default("Dockerfile"),
@@ -99,10 +118,19 @@ const EXECUTOR: &[Flag] = &[
     Flag::new("ignore-path", List, "path that never enters a layer and is never deleted"),
     Flag::new("ignore-var-run", Bool, "treat /var/run as such a path").default("true"),
     Flag::new(
+        "image-download-retry",
+        Number,
+        "how often to look for a base image once more, after 1s, 2s, 4s, ...",
+    )
+    .default("0"),
+    Flag::new(
         "image-format",
         Choice(&["docker", "oci"]),
         "media types of the image (default: as the base image)",
     ),
+    Flag::new("image-fs-extract-retry", Number, "how often to unpack a base image once more")
+        .default("0")
+        .status(NoEffect(WHOLE)),
     Flag::new(
         "image-name-tag-with-digest-file",
         Text,
@@ -142,6 +170,12 @@ const EXECUTOR: &[Flag] = &[
     Flag::new("materialize", Bool, "unpack the target's files although no step needs them")
         .default("false"),
     Flag::new(
+        "max-network-concurrency",
+        Number,
+        "how many blobs are on their way at a time, 0 for 4",
+    )
+    .default("0"),
+    Flag::new(
         "max-parallel-stages",
         Number,
         "how many stages are built at a time, 0 for the number of cores (ours)",
@@ -153,6 +187,7 @@ const EXECUTOR: &[Flag] = &[
         "platforms to build an image for, OS/ARCH[/VARIANT] with commas; may be repeated",
     ),
     Flag::new("no-push", Bool, "build, but do not push").default("false"),
+    Flag::new("oci-layout-path", Text, "directory that receives the image as an OCI layout"),
     Flag::new(
         "pre-cleanup",
         Bool,
@@ -165,22 +200,60 @@ const EXECUTOR: &[Flag] = &[
         "put back what the container held even with --pre-cleanup; needs --cleanup",
     )
     .default("false"),
-    Flag::new("oci-layout-path", Text, "directory that receives the image as an OCI layout"),
     Flag::new("publish-index", Bool, "push an index of the images of --multi-platform")
         .default("false"),
+    Flag::new(
+        "push-ignore-immutable-tag-errors",
+        Bool,
+        "a tag that the registry keeps from changing is no failure",
+    )
+    .default("false"),
+    Flag::new("push-retry", Number, "how often to push once more, after 1s, 2s, 4s, ...")
+        .default("0"),
+    Flag::new(
+        "push-retry-backoff-multiplier",
+        Text,
+        "how much longer each pause of --push-retry is",
+    )
+    .default("2.0"),
+    Flag::new("push-retry-initial-delay", Number, "first pause of --push-retry in milliseconds")
+        .default("1000"),
+    Flag::new("push-retry-max-delay", Number, "longest pause of --push-retry in milliseconds")
+        .default("30000"),
     Flag::new(
         "registry-certificate",
         KeyValue,
         "HOST=FILE, certificate authorities of one registry",
     ),
+    Flag::new(
+        "registry-client-cert",
+        KeyValue,
+        "HOST=CERTIFICATE,KEY, files of what is shown to one registry",
+    ),
+    Flag::new(
+        "registry-map",
+        Map,
+        "HOST=PLACE, what stands in for a registry: HOST[:PORT][/PREFIX], in order",
+    ),
+    Flag::new(
+        "registry-mirror",
+        List,
+        "PLACE that stands in for Docker Hub, in order; may be repeated",
+    ),
+    Flag::new("reproducible", Bool, "no time of the build in the image").default("false"),
     Flag::new("require-native-nodes", Bool, "with --multi-platform, refuse RUN under an emulator")
         .default("true"),
-    Flag::new("reproducible", Bool, "no time of the build in the image").default("false"),
     Flag::new(
         "secret",
         List,
         "secret for RUN --mount=type=secret, id=ID[,src=FILE|,env=VARIABLE]; may be repeated",
     ),
+    Flag::new(
+        "skip-default-registry-fallback",
+        Bool,
+        "do not ask a registry that something stands in for",
+    )
+    .default("false"),
     Flag::new("skip-push-permission-check", Bool, "do not ask the registry before the build")
         .default("false"),
     Flag::new("skip-tls-verify", Bool, "do not verify certificates").default("false"),
@@ -201,8 +274,8 @@ const EXECUTOR: &[Flag] = &[
         "agent for RUN --mount=type=ssh, default or ID=SOCKET; may be repeated (ours)",
     ),
     Flag::new("tar-path", Text, "file that receives the image as a docker archive"),
-    Flag::new("tarPath", Text, "old spelling").status(Alias("tar-path")),
     Flag::new("target", List, "stage to build; the first one given is the image"),
+    Flag::new("tarPath", Text, "old spelling").status(Alias("tar-path")),
     Flag::new("use-new-run", Bool, "another way to find changes")
         .default("false")
         .status(NoEffect(EXACT)),
@@ -218,6 +291,7 @@ const WARMER: &[Flag] = &[
     Flag::new("cache-dir", Text, "directory to fill").short('c').default("/cache"),
     Flag::new("custom-platform", Text, "platform of the images, OS/ARCH[/VARIANT]"),
     Flag::new("customPlatform", Text, "old spelling").status(Alias("custom-platform")),
+    Flag::new("disable-http2", Bool, "speak HTTP/1.1 only (ours)").default("false"),
     Flag::new("dockerfile", Text, "Dockerfile whose base images are wanted").short('d'),
     Flag::new("force", Bool, "fetch images again that are there").short('f').default("false"),
     Flag::new("help", Bool, "print this text").short('h'),
@@ -231,6 +305,27 @@ const WARMER: &[Flag] = &[
         KeyValue,
         "HOST=FILE, certificate authorities of one registry",
     ),
+    Flag::new(
+        "registry-client-cert",
+        KeyValue,
+        "HOST=CERTIFICATE,KEY, files of what is shown to one registry",
+    ),
+    Flag::new(
+        "registry-map",
+        Map,
+        "HOST=PLACE, what stands in for a registry: HOST[:PORT][/PREFIX], in order",
+    ),
+    Flag::new(
+        "registry-mirror",
+        List,
+        "PLACE that stands in for Docker Hub, in order; may be repeated",
+    ),
+    Flag::new(
+        "skip-default-registry-fallback",
+        Bool,
+        "do not ask a registry that something stands in for",
+    )
+    .default("false"),
     Flag::new("skip-tls-verify-pull", Bool, "do not verify certificates when pulling")
         .default("false"),
     Flag::new("skip-tls-verify-registry", List, "HOST[:PORT] whose certificate is not verified"),

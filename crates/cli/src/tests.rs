@@ -270,7 +270,8 @@ fn the_environment_gives_defaults() {
     for (name, value, expected) in [
         ("KANIKO_NO_PUSH", "maybe", "Error: variable KANIKO_NO_PUSH is not valid"),
         ("SOURCE_DATE_EPOCH", "now", "Error: variable SOURCE_DATE_EPOCH is not valid"),
-        ("KANIKO_REGISTRY_MIRROR", "m", "Error: variable KANIKO_REGISTRY_MIRROR is not impl"),
+        ("KANIKO_REGISTRY_MAP", "m", "Error: variable KANIKO_REGISTRY_MAP is not valid"),
+        ("KANIKO_PUSH_RETRY", "-1", "Error: variable KANIKO_PUSH_RETRY is not valid"),
         ("KANIKO_CLEANUP", "maybe", "Error: variable KANIKO_CLEANUP is not valid"),
         ("KANIKO_CLEANUP", "false", "ok"),
     ] {
@@ -310,7 +311,7 @@ fn other_value(flag: &Flag) -> String {
         Value::List if flag.name == "allow" => "device".to_owned(),
         Value::Bool => (flag.default != "true").to_string(),
         Value::Text | Value::List => "x".to_owned(),
-        Value::KeyValue => "k=v".to_owned(),
+        Value::KeyValue | Value::Map => "k=v".to_owned(),
         Value::Number => "7".to_owned(),
         Value::Duration => "7h".to_owned(),
         Value::Choice(words) => {
@@ -343,6 +344,8 @@ fn fitting_value(flag: &Flag) -> String {
         "label" | "build-arg" | "ssh" => "k=v".to_owned(),
         "secret" => "id=a,src=b".to_owned(),
         "custom-platform" | "customPlatform" | "multi-platform" => "linux/arm64".to_owned(),
+        "registry-client-cert" => "host=/cert,/key".to_owned(),
+        "push-retry-backoff-multiplier" => "1.5".to_owned(),
         _ => other_value(flag),
     }
 }

@@ -70,15 +70,28 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| invalid())
 }
 
+/// `key=value[;key=value]`, in order.
+pub(crate) fn parse_map(text: &str) -> Result<Vec<(String, String)>, String> {
+    let pairs = text.split(';').filter(|pair| !pair.trim().is_empty());
+    let pair = |text: &str| match text.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        None => Err(no_pair(text)),
+    };
+    pairs.map(pair).collect()
+}
+
+fn no_pair(text: &str) -> String {
+    format!("invalid argument value. expect key=value, got {text}")
+}
+
 /// Whether a value fits its flag; the reason if not.
 pub(crate) fn check(kind: Value, name: &str, text: &str) -> Result<(), String> {
     match kind {
         Value::Bool => parse_bool(text).map(|_| ()),
         Value::Number => parse_number(text).map(|_| ()),
         Value::Duration => parse_duration(text).map(|_| ()),
-        Value::KeyValue if !text.contains('=') => {
-            Err(format!("invalid argument value. expect key=value, got {text}"))
-        }
+        Value::KeyValue if !text.contains('=') => Err(no_pair(text)),
+        Value::Map => parse_map(text).map(|_| ()),
         Value::Text | Value::List | Value::KeyValue => Ok(()),
         Value::Choice(words) if words.contains(&text) => Ok(()),
         Value::Choice(words) => Err(match name {

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::executor::{RegistryFlags, build_args, registry_flags};
+use crate::executor::build_args;
 use crate::grammar::{Parsed, Values, parse};
 use crate::log::LogFlags;
+use crate::registry::{RegistryFlags, registry_flags};
 use crate::table;
 
 /// Everything the warmer's command line and environment ask for.
@@ -50,11 +51,6 @@ pub fn warmer_flags(
 }
 
 fn interpret(values: Values, environment: &Environment) -> Result<WarmerFlags, Error> {
-    for name in ["KANIKO_REGISTRY_MAP", "KANIKO_REGISTRY_MIRROR"] {
-        if environment.text(name).is_some() {
-            return Err(Error::VariableNotYet { name });
-        }
-    }
     let flags = WarmerFlags {
         images: values.list("image"),
         dockerfile: values.text("dockerfile"),
@@ -62,7 +58,7 @@ fn interpret(values: Values, environment: &Environment) -> Result<WarmerFlags, E
         cache_dir: PathBuf::from(values.text("cache-dir").unwrap_or_default()),
         force: values.is_set("force"),
         platform: values.text("custom-platform"),
-        registry: registry_flags(&values),
+        registry: registry_flags(&values, environment)?,
         log: LogFlags::from_values(&values)?,
         notices: values.notices,
     };

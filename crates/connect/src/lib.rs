@@ -10,14 +10,17 @@
 //! Read first: [`registries`].
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use cli::{Environment, RegistryFlags};
-use registry::{ClientOptions, Keychain, Proxies, RootSources, Settings};
+use registry::{
+    ClientIdentity, ClientOptions, Keychain, Policy, Proxies, Repeat, RootSources, Routes, Rule,
+    Settings,
+};
 
 /// No file of certificates or credentials is larger.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -41,6 +44,9 @@ pub enum Error {
     /// The text of credentials.
     #[error(transparent)]
     Config(#[from] registry::ConfigError),
+    /// What shall stand in for a registry.
+    #[error(transparent)]
+    Place(#[from] registry::NoPlace),
     /// A file that a flag names.
     #[error("cannot read `{}`, which {flag} names for `{registry}`", path.display())]
     File {
@@ -61,15 +67,25 @@ pub enum Error {
 /// # Errors
 /// Where a file that they name cannot be read, or holds something else.
 pub fn registries(flags: &RegistryFlags, environment: &Environment) -> Result<Registries, Error> {
-    let http = settings(environment);
+    let http = Settings { http1_only: flags.http1_only, ..settings(environment) };
+    let default = ClientOptions::default();
     let both = ClientOptions {
         keychain: Arc::new(keychain(flags, environment, &http)?),
         http,
-        insecure_registries: flags.insecure_registries.iter().cloned().collect(),
+        insecure_registries: names(&flags.insecure_registries),
         skip_tls_verify: flags.skip_tls_verify,
-        skip_tls_verify_registries: flags.skip_tls_verify_registries.iter().cloned().collect(),
+        skip_tls_verify_registries: names(&flags.skip_tls_verify_registries),
         certificates: certificates(flags)?,
-        ..ClientOptions::default()
+        client_certificates: identities(flags)?,
+        routes: routes(flags)?,
+        policy: Policy {
+            registries: rule(&flags.registries),
+            repositories: rule(&flags.repositories),
+        },
+        pull_again: repeat(flags.pull_again),
+        push_again: repeat(flags.push_again),
+        parallel: flags.parallel.unwrap_or(default.parallel),
+        ..default
     };
     Ok(Registries {
         pull: ClientOptions {
@@ -78,7 +94,13 @@ pub fn registries(flags: &RegistryFlags, environment: &Environment) -> Result<Re
             skip_tls_verify: flags.skip_tls_verify || flags.skip_tls_verify_pull,
             ..both.clone()
         },
-        push: ClientOptions { insecure: flags.insecure, ..both },
+        push: ClientOptions {
+            insecure: flags.insecure,
+            // What is pushed goes where it is sent, and is looked for there.
+            routes: Routes::default(),
+            policy: Policy::default(),
+            ..both
+        },
     })
 }
 
@@ -92,7 +114,37 @@ fn settings(environment: &Environment) -> Settings {
         https: network.https_proxy,
         no_proxy: network.no_proxy,
     };
-    Settings::of_host(&authorities, proxies)
+    let user_agent = user_agent(network.client_type.as_deref());
+    Settings { user_agent, ..Settings::of_host(&authorities, proxies) }
+}
+
+/// kaniko's token first: there are registries that let nobody else in.
+fn user_agent(client_type: Option<&str>) -> String {
+    let upstream = client_type.map(|name| format!(",{name}")).unwrap_or_default();
+    format!("kaniko/{}{upstream} kaniko-rs/{}", cli::KANIKO_VERSION, cli::VERSION)
+}
+
+/// Registries as references name them.
+fn names(hosts: &[String]) -> BTreeSet<String> {
+    hosts.iter().map(|host| registry::registry_name(host).to_owned()).collect()
+}
+
+fn routes(flags: &RegistryFlags) -> Result<Routes, Error> {
+    let mut routes = Routes::default();
+    for (registry, place) in &flags.stand_ins {
+        routes.add(registry, place)?;
+    }
+    routes.only_stand_ins = flags.only_stand_ins;
+    Ok(routes)
+}
+
+fn rule(patterns: &cli::Patterns) -> Rule {
+    Rule { allowed: patterns.allowed.clone(), denied: patterns.denied.clone() }
+}
+
+fn repeat(again: cli::Again) -> Repeat {
+    let cli::Again { times, first_pause, longest_pause, factor } = again;
+    Repeat { times, first_pause, longest_pause, factor }
 }
 
 /// Who we are: by configs, variables and GitLab's job, and in the clouds.
@@ -120,9 +172,22 @@ fn certificates(flags: &RegistryFlags) -> Result<BTreeMap<String, Vec<u8>>, Erro
     let mut certificates = BTreeMap::new();
     for (registry, path) in &flags.certificates {
         let pem = read("--registry-certificate", registry, path)?;
-        certificates.insert(registry.clone(), pem);
+        certificates.insert(registry::registry_name(registry).to_owned(), pem);
     }
     Ok(certificates)
+}
+
+fn identities(flags: &RegistryFlags) -> Result<BTreeMap<String, ClientIdentity>, Error> {
+    let mut identities = BTreeMap::new();
+    for cli::ClientCertificate { registry, certificate, key } in &flags.client_certificates {
+        let flag = "--registry-client-cert";
+        let mut pem = read(flag, registry, certificate)?;
+        pem.push(b'\n');
+        pem.extend(read(flag, registry, key)?);
+        let name = registry::registry_name(registry).to_owned();
+        identities.insert(name, ClientIdentity { pem });
+    }
+    Ok(identities)
 }
 
 fn read(flag: &'static str, registry: &str, path: &Path) -> Result<Vec<u8>, Error> {

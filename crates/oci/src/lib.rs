@@ -36,7 +36,7 @@ pub use manifest::{ImageIndex, ImageManifest};
 pub use media_type::{LayerCompression, MediaType};
 pub use platform::{Platform, select};
 pub use raw::{Document, Raw};
-pub use reference::Reference;
+pub use reference::{Reference, registry_name};
 pub use time::Timestamp;
 
 /// The comment that marks a history entry as made by this version of the language.

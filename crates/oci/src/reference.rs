@@ -16,6 +16,15 @@ const LONGEST_TAG: usize = 128;
 /// No valid reference is longer; anything longer is refused before it is looked at.
 const LONGEST_TEXT: usize = 4096;
 
+/// A registry's host as references have it: Docker Hub has several names, and one that counts.
+#[must_use]
+pub fn registry_name(host: &str) -> &str {
+    match host {
+        DEFAULT_DOMAIN | "registry-1.docker.io" => DEFAULT_REGISTRY,
+        host => host,
+    }
+}
+
 /// The name of an image: registry, repository, and a tag, a digest or both.
 ///
 /// `ubuntu` is `index.docker.io/library/ubuntu:latest`.

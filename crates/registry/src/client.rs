@@ -1,20 +1,52 @@
 //! The client: its registries, and the questions that need one exchange.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use oci::{BaseImage, Descriptor, Digest, ImageConfig, ImageManifest, Raw, Reference};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use transport::Request;
+use transport::{Request, RetryPolicy};
 
 use crate::endpoint::{Endpoint, SharedEndpoint, accept, pull_scope, push_scope};
 use crate::error::Cause;
-use crate::pull::{BlobStream, Place};
+use crate::pull::{BlobStream, Place, Suspects};
+use crate::routes::Candidate;
 use crate::{ClientOptions, Result};
 
 /// A repository (with its registry) and a blob.
 pub(crate) type BlobKey = (String, Digest);
+/// A registry and a repository.
+type Repository = (String, String);
+
+/// How long failures of a registry are borne.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Patience {
+    /// As the options say.
+    Full,
+    /// Less: there is another place to ask.
+    Short,
+}
+
+impl Patience {
+    pub(crate) fn with(candidate: &Candidate) -> Self {
+        if candidate.last { Self::Full } else { Self::Short }
+    }
+
+    fn policy(self, options: &ClientOptions) -> RetryPolicy {
+        let full = options.retry;
+        match self {
+            Self::Full => full,
+            Self::Short => RetryPolicy {
+                tries: full.tries.min(3),
+                silences: 1,
+                patience: full.patience.min(Duration::from_secs(20)),
+                ..full
+            },
+        }
+    }
+}
 
 /// A client of any number of registries. Cheap to clone; clones share connections, tokens, and the
 /// knowledge of what is where.
@@ -26,7 +58,11 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     options: ClientOptions,
-    endpoints: Mutex<HashMap<String, SharedEndpoint>>,
+    endpoints: Mutex<HashMap<(String, Patience), SharedEndpoint>>,
+    /// Per repository that an image was found in, where else it may be, in order.
+    elsewhere: Mutex<HashMap<Repository, Vec<Candidate>>>,
+    /// Blobs that came damaged, as registry, repository and digest.
+    suspects: Suspects,
     permits: Arc<Semaphore>,
     /// Blobs that were seen in, or put into, a repository.
     present: Mutex<HashSet<BlobKey>>,
@@ -61,6 +97,8 @@ impl Client {
         let inner = Inner {
             options,
             endpoints: Mutex::default(),
+            elsewhere: Mutex::default(),
+            suspects: Suspects::default(),
             permits,
             present: Mutex::default(),
             pushing: Mutex::default(),
@@ -73,14 +111,41 @@ impl Client {
         &self.inner.options
     }
 
-    /// Starts fetching a blob. Faults on the way are resumed from.
+    /// Starts fetching a blob. Faults on the way are resumed from; where the image was found with
+    /// the help of [`crate::Routes`], at the next place when this one fails for good.
     pub async fn pull_blob(
         &self,
         reference: &Reference,
         descriptor: &Descriptor,
     ) -> Result<BlobStream> {
-        let place = self.place(reference, &descriptor.digest)?;
-        BlobStream::open(place, descriptor, self.permit().await).await
+        let places = self.places(reference, &descriptor.digest)?;
+        let suspects = Arc::clone(&self.inner.suspects);
+        BlobStream::open(places, descriptor, self.permit().await, suspects).await
+    }
+
+    /// Where a blob of an image that was found in this repository may be: there, and in the other
+    /// places of the image. What came damaged from one before comes last.
+    fn places(&self, reference: &Reference, digest: &Digest) -> Result<VecDeque<Place>> {
+        let key = repository(reference);
+        let elsewhere = lock(&self.inner.elsewhere).get(&key).cloned().unwrap_or_default();
+        let patience = if elsewhere.is_empty() { Patience::Full } else { Patience::Short };
+        let mut places = vec![self.place_with(reference, digest, patience)?];
+        for candidate in &elsewhere {
+            let patience = Patience::with(candidate);
+            places.push(self.place_with(&candidate.reference, digest, patience)?);
+        }
+        let suspects = lock(&self.inner.suspects);
+        places.sort_by_key(|place| suspects.contains(&place.object));
+        Ok(places.into())
+    }
+
+    /// Remembers where else an image may be that was found in the first of these places. Those that
+    /// were tried before did not have it.
+    pub(crate) fn remember_elsewhere(&self, candidates: &[Candidate]) {
+        if let Some((here, elsewhere)) = candidates.split_first() {
+            let elsewhere = elsewhere.to_vec();
+            lock(&self.inner.elsewhere).insert(repository(&here.reference), elsewhere);
+        }
     }
 
     /// Whether the repository may be pushed to: opens an upload and cancels it.
@@ -118,9 +183,19 @@ impl Client {
 
     /// Where a blob of a repository lies.
     pub(crate) fn place(&self, reference: &Reference, digest: &Digest) -> Result<Place> {
+        self.place_with(reference, digest, Patience::Full)
+    }
+
+    /// The same, where failures are borne as long as this.
+    pub(crate) fn place_with(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        patience: Patience,
+    ) -> Result<Place> {
         let object = format!("{}/{}@{digest}", reference.registry(), reference.repository());
         let endpoint = self
-            .endpoint(reference.registry())
+            .endpoint_with(reference.registry(), patience)
             .map_err(|cause| cause.while_trying("reach the registry of", &object))?;
         let path = format!("{}/blobs/{digest}", reference.repository());
         Ok(Place { endpoint, scopes: pull_scope(reference.repository()), path, object })
@@ -128,12 +203,23 @@ impl Client {
 
     /// The registry, made when first asked for.
     pub(crate) fn endpoint(&self, host: &str) -> std::result::Result<SharedEndpoint, Cause> {
+        self.endpoint_with(host, Patience::Full)
+    }
+
+    /// The same, where failures are borne as long as this.
+    pub(crate) fn endpoint_with(
+        &self,
+        host: &str,
+        patience: Patience,
+    ) -> std::result::Result<SharedEndpoint, Cause> {
         let mut endpoints = lock(&self.inner.endpoints);
-        if let Some(endpoint) = endpoints.get(host) {
+        let key = (host.to_owned(), patience);
+        if let Some(endpoint) = endpoints.get(&key) {
             return Ok(Arc::clone(endpoint));
         }
-        let endpoint = Arc::new(Endpoint::new(host, &self.inner.options)?);
-        endpoints.insert(host.to_owned(), Arc::clone(&endpoint));
+        let options = &self.inner.options;
+        let endpoint = Arc::new(Endpoint::new(host, options, patience.policy(options))?);
+        endpoints.insert(key, Arc::clone(&endpoint));
         Ok(endpoint)
     }
 
@@ -156,6 +242,10 @@ impl Client {
     pub(crate) fn pushing(&self, key: &BlobKey) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(lock(&self.inner.pushing).entry(key.clone()).or_default())
     }
+}
+
+fn repository(reference: &Reference) -> Repository {
+    (reference.registry().to_owned(), reference.repository().to_owned())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -51,7 +51,11 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(host: &str, options: &ClientOptions) -> Result<Self, Error> {
+    pub(crate) fn new(
+        host: &str,
+        options: &ClientOptions,
+        retry: RetryPolicy,
+    ) -> Result<Self, Error> {
         let setup = |source| Error::Setup { registry: host.to_owned(), source };
         let mut settings: Settings = options.http.clone();
         settings.skip_tls_verify |=
@@ -68,7 +72,7 @@ impl Endpoint {
             plain_allowed: options.insecure
                 || options.insecure_registries.contains(host)
                 || is_local(host),
-            retry: options.retry,
+            retry,
             base: OnceCell::new(),
             keychain: Arc::clone(&options.keychain),
             tokens: Mutex::new(HashMap::new()),

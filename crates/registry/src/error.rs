@@ -29,7 +29,40 @@ pub enum Error {
         #[source]
         source: transport::Error,
     },
+    /// Doing it again, as often as was asked for, did not help.
+    #[error("unable to complete operation after {attempts} attempts, last error")]
+    GaveUp {
+        /// How often it was done again.
+        attempts: u32,
+        /// Why the last time failed.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Nothing that stands in for the registry has the image, and the registry is not to be asked.
+    #[error("image not found on any configured mapped registries for {image}")]
+    NoStandIn {
+        /// The image, as it was asked for.
+        image: String,
+        /// Why the last of them did not give it.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The image may not be pulled.
+    #[error("the image `{image}` may not be used: {reason}")]
+    Refused {
+        /// The image, as it was asked for.
+        image: String,
+        /// What says so.
+        reason: String,
+    },
 }
+
+/// What registries say to a push under a tag that must not change.
+const IMMUTABLE_TAG: [&str; 3] = [
+    "The repository has enabled tag immutability",
+    "cannot be overwritten because the tag is immutable",
+    "cannot be overwritten because the repository is immutable",
+];
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -110,15 +143,23 @@ fn said(code: Option<&str>, message: &str) -> String {
 impl Error {
     /// Whether the same operation may succeed later.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Failed { cause, .. } => cause.is_transient(),
-            Self::Setup { .. } => false,
-        }
+        self.cause().is_some_and(Retryable::is_transient)
+    }
+
+    /// Whether the registry keeps the tag from being changed.
+    pub fn is_immutable_tag(&self) -> bool {
+        let Some(Cause::Status { message, .. }) = self.cause() else { return false };
+        IMMUTABLE_TAG.iter().any(|text| message.contains(text))
     }
 
     /// Whether the registry says that the object is not there.
     pub fn is_not_found(&self) -> bool {
         self.cause().is_some_and(|cause| cause.status() == Some(404))
+    }
+
+    /// Whether it failed on this side: no registry can do better.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.cause(), None | Some(Cause::Source(_) | Cause::Document(_)))
     }
 
     /// Whether the registry refuses access.
@@ -132,8 +173,20 @@ impl Error {
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Failed { cause, .. } => Some(cause),
-            Self::Setup { .. } => None,
+            Self::GaveUp { source, .. } | Self::NoStandIn { source, .. } => source.cause(),
+            Self::Setup { .. } | Self::Refused { .. } => None,
         }
+    }
+
+    /// The error with its causes, for a line of the log.
+    pub(crate) fn told(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(this) = cause {
+            text.push_str(&format!(": {this}"));
+            cause = this.source();
+        }
+        text
     }
 }
 

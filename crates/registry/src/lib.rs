@@ -17,6 +17,9 @@ mod options;
 mod publish;
 mod pull;
 mod push;
+mod repeat;
+mod resolve;
+mod routes;
 mod source;
 
 mod auth;
@@ -25,6 +28,8 @@ mod endpoint;
 mod error;
 mod progress;
 mod verify;
+
+pub use oci::registry_name;
 
 pub use access::{Access, Wanted};
 pub use client::{Client, Resolved};
@@ -36,6 +41,8 @@ pub use error::{Cause, Error};
 pub use options::ClientOptions;
 pub use progress::{Progress, Silent, Transfer};
 pub use pull::BlobStream;
+pub use repeat::Repeat;
+pub use routes::{NoPlace, Policy, Routes, Rule};
 pub use source::{BlobOrigin, BlobSource};
 pub use transport::{ClientIdentity, Proxies, Resolver, RetryPolicy, RootSources, Roots, Settings};
 

@@ -2,20 +2,16 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
-use oci::{
-    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Platform, Raw, Reference,
-};
+use oci::{Descriptor, Digest, MediaType, Reference};
 use transport::{Body, Request, Retryable, printable};
 
 use crate::Result;
-use crate::client::{Client, Resolved};
+use crate::client::Client;
 use crate::endpoint::{Endpoint, accept, pull_scope, push_scope};
 use crate::error::Cause;
-use crate::pull::BlobStream;
 
 /// Registries must take 4 MiB; nobody needs more.
 const MANIFEST_LIMIT: u64 = 4 << 20;
-const CONFIG_LIMIT: u64 = 8 << 20;
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -24,14 +20,14 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// A manifest's bytes and what they claim to be.
-struct Fetched {
-    bytes: Bytes,
-    media_type: MediaType,
-    digest: Digest,
+pub(crate) struct Fetched {
+    pub(crate) bytes: Bytes,
+    pub(crate) media_type: MediaType,
+    pub(crate) digest: Digest,
 }
 
 impl Fetched {
-    fn descriptor(&self) -> Descriptor {
+    pub(crate) fn descriptor(&self) -> Descriptor {
         Descriptor::new(self.media_type.clone(), self.digest.clone(), self.bytes.len() as u64)
     }
 }
@@ -45,7 +41,10 @@ fn selector(reference: &Reference) -> String {
 }
 
 /// Fetches one manifest. One that was damaged on the way is fetched once more.
-async fn fetch(endpoint: &Endpoint, reference: &Reference) -> std::result::Result<Fetched, Cause> {
+pub(crate) async fn fetch(
+    endpoint: &Endpoint,
+    reference: &Reference,
+) -> std::result::Result<Fetched, Cause> {
     match fetch_once(endpoint, reference).await {
         Err(Cause::Digest { .. } | Cause::Protocol(_)) => fetch_once(endpoint, reference).await,
         other => other,
@@ -120,53 +119,6 @@ fn media_type(bytes: &[u8], content_type: Option<&str>) -> std::result::Result<M
 }
 
 impl Client {
-    /// Finds an image: its manifest, or the one of its index that fits the platform, and its
-    /// config. No layer is fetched. All of it is one snapshot: a tag that moves meanwhile does not
-    /// matter.
-    pub async fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Resolved> {
-        let found = self.resolve_manifest(reference, platform).await;
-        let (descriptor, manifest) =
-            found.map_err(|cause| cause.while_trying("resolve image", reference))?;
-        let reference = reference.with_digest(descriptor.digest.clone());
-        let place = self.place(&reference, &manifest.config.digest)?;
-        let stream = BlobStream::open(place, &manifest.config, self.permit().await).await?;
-        let bytes = stream.into_bytes(CONFIG_LIMIT).await?;
-        let config: Raw<ImageConfig> = Raw::parse_expecting(bytes, &manifest.config.digest)
-            .map_err(|error| Cause::from(error).while_trying("read the config of", &reference))?;
-        Ok(Resolved { reference, descriptor, manifest, config })
-    }
-
-    async fn resolve_manifest(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-    ) -> std::result::Result<(Descriptor, Raw<ImageManifest>), Cause> {
-        let endpoint = self.endpoint(reference.registry())?;
-        let top = fetch(&endpoint, reference).await?;
-        let (fetched, descriptor) = if top.media_type.is_index() {
-            let index: Raw<ImageIndex> = Raw::parse(top.bytes.to_vec())?;
-            let child = oci::select(&index, platform)?.clone();
-            let fetched = fetch(&endpoint, &reference.with_digest(child.digest.clone())).await?;
-            if fetched.bytes.len() as u64 != child.size {
-                let found = fetched.bytes.len() as u64;
-                return Err(Cause::Size { expected: child.size, found });
-            }
-            if !fetched.media_type.is_manifest() {
-                let problem = "the index names another index, not an image".to_owned();
-                return Err(Cause::Protocol(problem));
-            }
-            (fetched, child)
-        } else {
-            let descriptor = top.descriptor();
-            (top, descriptor)
-        };
-        let manifest: Raw<ImageManifest> =
-            Raw::parse_expecting(fetched.bytes.to_vec(), &fetched.digest)?;
-        let mut own = Descriptor::new(fetched.media_type, fetched.digest, manifest.size());
-        own.platform = descriptor.platform;
-        Ok((own, manifest))
-    }
-
     /// Puts a manifest under its digest, and under the reference's tag if it has one, and reads
     /// back what the registry then has.
     pub async fn push_manifest(

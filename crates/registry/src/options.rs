@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use transport::{ClientIdentity, RetryPolicy, Settings};
 
-use crate::Keychain;
+use crate::{Keychain, Policy, Repeat, Routes};
 
 /// Options of a [`crate::Client`]. Registries are named as in references: host, with its port where
 /// one is given; Docker Hub is `index.docker.io`.
@@ -29,6 +29,14 @@ pub struct ClientOptions {
     pub certificates: BTreeMap<String, Vec<u8>>,
     /// Client certificates per registry (`--registry-client-cert`).
     pub client_certificates: BTreeMap<String, ClientIdentity>,
+    /// What stands in for registries when something is pulled.
+    pub routes: Routes,
+    /// Which images may be pulled.
+    pub policy: Policy,
+    /// How often an image is looked for once more.
+    pub pull_again: Repeat,
+    /// How often an image is pushed once more.
+    pub push_again: Repeat,
     /// How many blobs are on their way at once.
     pub parallel: usize,
     /// The size of an upload's chunks; smaller blobs go in one request.
@@ -47,6 +55,10 @@ impl Default for ClientOptions {
             skip_tls_verify_registries: BTreeSet::new(),
             certificates: BTreeMap::new(),
             client_certificates: BTreeMap::new(),
+            routes: Routes::default(),
+            policy: Policy::default(),
+            pull_again: Repeat::default(),
+            push_again: Repeat::default(),
             parallel: 4,
             chunk: 8 << 20,
         }

@@ -6,16 +6,28 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci::{Descriptor, Digest, Image, ImageIndex, Raw, Reference};
 
-use crate::Result;
 use crate::client::Client;
 use crate::progress::Progress;
 use crate::source::{BlobOrigin, BlobSource};
+use crate::{Error, Result};
 
 impl Client {
     /// Pushes an image and returns its digest, once the registry has confirmed it under the tag.
     /// The config comes from the image; `source` is asked for the layers only. Layers that may not
-    /// be distributed stay where they are.
+    /// be distributed stay where they are. A push that fails is repeated as often as the options
+    /// say; what the registry has by then is not sent again.
     pub async fn push_image(
+        &self,
+        reference: &Reference,
+        image: &Image,
+        source: &dyn BlobSource,
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
+        let once = || self.push_once(reference, image, source, progress);
+        self.options().push_again.run(may_help, once).await
+    }
+
+    async fn push_once(
         &self,
         reference: &Reference,
         image: &Image,
@@ -49,11 +61,19 @@ impl Client {
         reference: &Reference,
         index: &Raw<ImageIndex>,
     ) -> Result<Digest> {
-        for manifest in &index.manifests {
-            self.confirm_manifest(&reference.by_digest(manifest.digest.clone())).await?;
-        }
-        self.push_manifest(reference, &index.media_type(), index.bytes()).await
+        let once = async || {
+            for manifest in &index.manifests {
+                self.confirm_manifest(&reference.by_digest(manifest.digest.clone())).await?;
+            }
+            self.push_manifest(reference, &index.media_type(), index.bytes()).await
+        };
+        self.options().push_again.run(may_help, once).await
     }
+}
+
+/// Whether a push that failed so may succeed when it is done again.
+fn may_help(error: &Error) -> bool {
+    !error.is_immutable_tag() && !error.is_ours()
 }
 
 /// The layers' source, and the config that the image itself holds.

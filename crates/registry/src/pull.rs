@@ -5,6 +5,9 @@
 //! whole, and the part that came before is dropped. The running hash covers every byte handed out,
 //! so a wrong rest is found at the end at the latest.
 
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use http::{HeaderValue, Method, StatusCode, header};
@@ -22,6 +25,9 @@ const PROGRESS: u64 = 1 << 20;
 /// Resumptions that are granted to any blob; large ones get more.
 const RESUMES: u64 = 10;
 const RESUMES_PER: u64 = 64 << 20;
+
+/// Blobs that came damaged from one of several places, as [`Place::object`] names them.
+pub(crate) type Suspects = Arc<Mutex<HashSet<String>>>;
 
 /// Where a blob lies.
 #[derive(Clone, Debug)]
@@ -121,6 +127,11 @@ fn range_start(header: Option<&str>) -> Option<u64> {
 #[derive(Debug)]
 pub struct BlobStream {
     place: Place,
+    /// Where it goes on when this place fails for good.
+    others: VecDeque<Place>,
+    /// The place that its first byte came from.
+    first: Option<String>,
+    suspects: Suspects,
     descriptor: Descriptor,
     verifier: Option<Verifier>,
     response: Option<Response>,
@@ -133,17 +144,25 @@ pub struct BlobStream {
 }
 
 impl BlobStream {
-    /// Opens the blob; what the registry refuses is known at once.
+    /// Opens the blob in the first place that gives it; what all refuse is known at once.
     pub(crate) async fn open(
-        place: Place,
+        mut places: VecDeque<Place>,
         descriptor: &Descriptor,
         permit: Option<OwnedSemaphorePermit>,
+        suspects: Suspects,
     ) -> Result<Self> {
+        let Some(place) = places.pop_front() else {
+            let nowhere = Cause::Protocol("there is no place to pull it from".to_owned());
+            return Err(nowhere.while_trying("pull blob", &descriptor.digest));
+        };
         let mut stream = Self {
             backoff: place.endpoint.retry.start(&place.object),
             verifier: Some(Verifier::new(descriptor.digest.algorithm())),
             descriptor: descriptor.clone(),
             place,
+            others: places,
+            first: None,
+            suspects,
             response: None,
             skip: 0,
             received: 0,
@@ -217,6 +236,9 @@ impl BlobStream {
             // Never more than the descriptor says, whatever comes.
             piece.truncate(left as usize);
         }
+        if self.first.is_none() && !piece.is_empty() {
+            self.first = Some(self.place.object.clone());
+        }
         self.received += piece.len() as u64;
         if let Some(verifier) = &mut self.verifier {
             verifier.update(&piece);
@@ -259,17 +281,43 @@ impl BlobStream {
         let Some(verifier) = self.verifier.take() else { return Ok(None) };
         match verifier.finish(&self.descriptor.digest) {
             Ok(()) => Ok(None),
-            Err(cause) => Err(self.failed(cause)),
+            Err(cause) => {
+                if let Some(first) = self.first.take() {
+                    let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+                    suspects.insert(first);
+                }
+                Err(self.failed(cause))
+            }
         }
     }
 
     async fn bear(&mut self, cause: Cause) -> Result<()> {
         self.resumes += 1;
-        if self.resumes > RESUMES + self.descriptor.size / RESUMES_PER {
-            return Err(self.failed(cause));
+        let borne = match self.resumes > RESUMES + self.descriptor.size / RESUMES_PER {
+            true => Err(cause),
+            false => {
+                let (blob, at) = (&self.place.object, self.received);
+                tracing::debug!(%blob, at, %cause, "pull interrupted");
+                self.backoff.absorb(cause).await
+            }
+        };
+        match borne {
+            Ok(()) => Ok(()),
+            Err(cause) => self.go_elsewhere(cause),
         }
-        tracing::debug!(blob = %self.place.object, at = self.received, %cause, "pull interrupted");
-        self.backoff.absorb(cause).await.map_err(|cause| self.failed(cause))
+    }
+
+    /// Goes on in the next place, from the byte that this one got to.
+    fn go_elsewhere(&mut self, cause: Cause) -> Result<()> {
+        let Some(next) = self.others.pop_front() else { return Err(self.failed(cause)) };
+        let error = self.failed(cause).told();
+        let (there, at) = (&next.object, self.received);
+        tracing::warn!("Failed to retrieve a blob: {error}. Will go on at byte {at} with {there}");
+        self.backoff = next.endpoint.retry.start(&next.object);
+        self.place = next;
+        self.resumes = 0;
+        self.response = None;
+        Ok(())
     }
 
     fn failed(&self, cause: Cause) -> crate::Error {

@@ -419,6 +419,8 @@ impl From<Error> for Cause {
         match error {
             Error::Failed { cause, .. } => *cause,
             Error::Setup { source, .. } => Self::Transport(source),
+            Error::GaveUp { source, .. } | Error::NoStandIn { source, .. } => (*source).into(),
+            refused @ Error::Refused { .. } => Self::Protocol(refused.to_string()),
         }
     }
 }

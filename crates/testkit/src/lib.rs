@@ -16,6 +16,7 @@ pub mod internet;
 pub mod layout;
 pub mod race;
 pub mod registry;
+pub mod relay;
 pub mod tar_builder;
 pub mod tree;
 

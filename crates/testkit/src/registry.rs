@@ -1,5 +1,6 @@
 //! A real registry on a free loopback port: Debian's docker-registry, open to all or with a password.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,12 @@ pub const AUTHORITY: &[u8] = include_bytes!("../certificates/ca.pem");
 /// That certificate and its key, PEM.
 const SERVER: &[u8] = include_bytes!("../certificates/server.pem");
 const SERVER_KEY: &[u8] = include_bytes!("../certificates/server.key");
+/// What signs the certificates of clients that [`Registry::start_mutual_tls`] lets in, PEM.
+const CLIENT_AUTHORITY: &[u8] = include_bytes!("../certificates/client-ca.pem");
+/// Such a certificate, PEM.
+pub const CLIENT: &[u8] = include_bytes!("../certificates/client.pem");
+/// Its key, PEM.
+pub const CLIENT_KEY: &[u8] = include_bytes!("../certificates/client.key");
 
 /// The user of [`Registry::start_with_password`], and its password.
 pub const USER: (&str, &str) = ("kim", "pass:word$");
@@ -29,6 +36,7 @@ pub struct Registry {
     address: SocketAddr,
     directory: PathBuf,
     requests: Arc<Mutex<Vec<String>>>,
+    protocols: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Registry {
@@ -45,13 +53,32 @@ impl Registry {
     /// # Errors
     /// As [`Registry::start`].
     pub fn start_tls() -> Result<Self, String> {
+        Self::start_over_tls(false)
+    }
+
+    /// The same, and only clients that show [`CLIENT`] are let in.
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn start_mutual_tls() -> Result<Self, String> {
+        Self::start_over_tls(true)
+    }
+
+    fn start_over_tls(mutual: bool) -> Result<Self, String> {
         let directory = fresh_directory();
         make_directory(&directory)?;
-        let (certificate, key) = (directory.join("server.pem"), directory.join("server.key"));
-        std::fs::write(&certificate, SERVER).map_err(|error| error.to_string())?;
-        std::fs::write(&key, SERVER_KEY).map_err(|error| error.to_string())?;
-        let tls =
-            format!(", tls: {{ certificate: {}, key: {} }}", certificate.display(), key.display());
+        let write = |name: &str, text: &[u8]| {
+            let path = directory.join(name);
+            std::fs::write(&path, text).map_err(|error| error.to_string())?;
+            Ok::<_, String>(path.display().to_string())
+        };
+        let certificate = write("server.pem", SERVER)?;
+        let key = write("server.key", SERVER_KEY)?;
+        let clients = match mutual {
+            true => format!(", clientcas: [ {} ]", write("client-ca.pem", CLIENT_AUTHORITY)?),
+            false => String::new(),
+        };
+        let tls = format!(", tls: {{ certificate: {certificate}, key: {key}{clients} }}");
         Self::start_with(&directory, &tls, "")
     }
 
@@ -119,12 +146,15 @@ impl Registry {
             .spawn()
             .map_err(|error| format!("cannot start docker-registry: {error}"))?;
         let requests = Arc::new(Mutex::new(Vec::new()));
-        collect_requests(&mut child, &requests);
+        let protocols = Arc::default();
+        collect_requests(&mut child, &requests, &protocols);
         let (log, ready) = watch_log(&mut child);
         // The kernel chooses the port, so no other program can take it in between; the log says
         // which one, and that it listens.
         match ready.recv_timeout(Duration::from_secs(30)) {
-            Ok(address) => Ok(Self { child, address, directory: directory.to_owned(), requests }),
+            Ok(address) => {
+                Ok(Self { child, address, directory: directory.to_owned(), requests, protocols })
+            }
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -144,6 +174,13 @@ impl Registry {
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The versions of HTTP that it was spoken to in, such as `2.0`.
+    #[must_use]
+    pub fn protocols(&self) -> Vec<String> {
+        let seen = self.protocols.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().cloned().collect()
     }
 
     /// Where it listens.
@@ -188,7 +225,12 @@ fn make_directory(directory: &Path) -> Result<(), String> {
 }
 
 /// The access log (Apache's combined format) comes on stdout.
-fn collect_requests(child: &mut Child, requests: &Arc<Mutex<Vec<String>>>) {
+fn collect_requests(
+    child: &mut Child,
+    requests: &Arc<Mutex<Vec<String>>>,
+    protocols: &Arc<Mutex<BTreeSet<String>>>,
+) {
+    let protocols = Arc::clone(protocols);
     let stdout = child.stdout.take().expect("because stdout is piped");
     let requests = Arc::clone(requests);
     std::thread::spawn(move || {
@@ -196,7 +238,10 @@ fn collect_requests(child: &mut Child, requests: &Arc<Mutex<Vec<String>>>) {
             let mut parts = line.split('"');
             let request = parts.nth(1).and_then(|request| request.rsplit_once(" HTTP/"));
             let status = parts.next().and_then(|rest| rest.split_whitespace().next());
-            if let (Some((request, _)), Some(status)) = (request, status) {
+            if let (Some((request, protocol)), Some(status)) = (request, status) {
+                let mut seen = protocols.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.insert(protocol.to_owned());
+                drop(seen);
                 let entry = format!("{request} {status}");
                 requests.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
             }

@@ -29,9 +29,11 @@ mod pods;
 mod processes;
 mod remote;
 mod reproducible;
+mod routes;
 mod rungs;
 mod signals;
 mod stopping;
+mod tls;
 mod traces;
 
 use std::process::ExitCode;
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
     tests.extend(processes::tests());
     tests.extend(signals::tests());
     tests.extend(stopping::tests());
+    tests.extend(tls::tests());
     tests.extend(traces::tests());
     tests.extend(parallel::tests());
     tests.extend(platforms::tests());
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
     tests.extend(pods::tests());
     tests.extend(in_place::tests());
     tests.extend(doctor::tests());
+    tests.extend(routes::tests());
     tests.extend(rungs::tests());
     tests.extend(buildkit::tests());
     tests.extend(cases::tests());

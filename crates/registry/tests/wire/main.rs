@@ -4,5 +4,6 @@ mod access;
 mod credentials;
 mod faults;
 mod index;
+mod mirrors;
 mod real;
 mod support;
