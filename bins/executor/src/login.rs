@@ -57,7 +57,7 @@ fn log_in(flags: &LoginFlags, environment: &Environment) -> Result<()> {
     let text = cli::read_config(&path)?;
     let stored = login.store(&path.display().to_string(), text.as_deref())?;
     if let Some(name) = &stored.helper {
-        let helpers = Helpers { environment: environment.authentication()?.environment };
+        let helpers = Helpers::new(environment.authentication()?.environment);
         give(&helpers, name, &stored, &login)?;
     }
     store::write_private(&path, &stored.config)?;

@@ -89,6 +89,9 @@ pub async fn build(
         let text = format!("RUN steps for {platform} are run under emulation: {emulator}");
         observer.observe(&Event::Warning(text));
     }
+    // From here on an image's files may lie in `/`.
+    request.pull.keychain.seal().await;
+    request.push.keychain.seal().await;
     for base in prepared.bases.values() {
         for layer in base.image.layers() {
             blobs.note(&layer.descriptor.digest, &base.repository);
@@ -137,10 +140,16 @@ fn push_client(request: &BuildRequest) -> Result<Option<Client>, Error> {
     }
 }
 
-/// Fails before the build if a registry would refuse the push after it.
+/// Fails before the build if a registry would refuse the push after it. Without the check, the
+/// credential helpers are still asked now.
 pub(crate) async fn check_push(outputs: &Outputs, client: Option<&Client>) -> Result<(), Error> {
-    let Some(client) = client.filter(|_| outputs.check_push) else { return Ok(()) };
+    let Some(client) = client else { return Ok(()) };
     for destination in &outputs.destinations {
+        if !outputs.check_push {
+            let (registry, repository) = (destination.registry(), destination.repository());
+            client.options().keychain.ask_programs(registry, repository).await;
+            continue;
+        }
         client.check_push(destination).await.map_err(|source| Error::CheckPush {
             destination: destination.to_string(),
             source: Box::new(source),

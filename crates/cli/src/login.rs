@@ -122,7 +122,7 @@ mod tests {
         let check = |text: &str, expected: &str| {
             let found = match login_flags(line(text)) {
                 Ok(Parsed::Run(flags)) => {
-                    assert!(!format!("{flags:?}").contains("\"word\""), "{flags:?}");
+                    assert!(!format!("{flags:?}").contains("s3cret"), "{flags:?}");
                     let password = flags.password.as_ref().and_then(Secret::expose_str);
                     format!("{} {} {password:?}", flags.registry, flags.user)
                 }
@@ -131,7 +131,7 @@ mod tests {
             };
             assert_eq!(found, expected, "{text}");
         };
-        check("r.example -u kim -p word", "r.example kim Some(\"word\")");
+        check("r.example -u kim -p s3cret", "r.example kim Some(\"s3cret\")");
         check("--username=kim --password-stdin r.example", "r.example kim None");
         check("--help", "  executor login REGISTRY [flags]");
         check("-u kim -p word", "accepts 1 arg(s), received 0");

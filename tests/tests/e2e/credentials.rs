@@ -4,13 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Error, Result, ensure};
+use kaniko_tests::pod::{Pod, Seccomp};
 use kaniko_tests::{Finished, Lab, Tool};
 use testkit::registry::{Registry, USER};
 
+use crate::pods::{run_in, with_context};
 use crate::{Test, root_test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![root_test("credentials::every_place_they_are_found_in", places)]
+    vec![
+        root_test("credentials::every_place_they_are_found_in", places),
+        root_test("credentials::what_an_image_brings_is_never_asked", planted),
+    ]
 }
 
 /// What a place is filled with, and the variables that lead to it.
@@ -141,4 +146,36 @@ fn gitlab(_: &Path, host: &str) -> Result<Variables> {
         ("CI_REGISTRY_USER".to_owned(), USER.0.to_owned()),
         ("CI_REGISTRY_PASSWORD".to_owned(), USER.1.to_owned()),
     ])
+}
+
+/// In place, an image's files lie where the container's were: its program has the name that the
+/// builder's config asks for, and its config is where the builder's might have been.
+fn planted(lab: &Arc<Lab>) -> Result<()> {
+    let registry = Registry::start_with_password().map_err(Error::msg)?;
+    let host = registry.host();
+    let answer = format!("{{\"Username\": \"{}\", \"Secret\": \"{}\"}}", USER.0, USER.1);
+    let program = format!("#!/bin/sh\ntouch /asked\ncat > /dev/null\necho '{answer}'\n");
+    let check = |name: &str, config: Option<&str>| -> Result<()> {
+        let text = "ARG REGISTRY\nFROM ${REGISTRY}/busybox\nCOPY --chmod=755 program \
+                    /usr/local/bin/docker-credential-planted\nCOPY config.json \
+                    /root/.docker/config.json\nRUN true\n";
+        let build = lab.build(name)?.dockerfile(text)?.file("program", &program)?;
+        let build = build.file("config.json", right(&host))?.arg("--skip-push-permission-check");
+        let build = build.arg(format!("--destination={host}/app/{name}:v1"));
+        let pod = with_context(&build, Pod::new(lab, name, Seccomp::Default)?);
+        let pod = match config {
+            Some(text) => pod.file("kaniko/.docker/config.json", text)?,
+            None => pod,
+        };
+        let pod = pod.variable("DOCKER_CONFIG", "/kaniko/.docker");
+        let outcome = run_in(build, &pod)?;
+        outcome.failed(1, &["asks for credentials (Basic), and none are configured"])?;
+        ensure!(outcome.finished.stderr.contains("isolation in-place"), "{}", outcome.text());
+        let files = pod.files()?;
+        ensure!(files.contains_key("/root/.docker/config.json"), "the image is not in place");
+        ensure!(!files.contains_key("/asked"), "a program of the image ran: {}", outcome.text());
+        Ok(())
+    };
+    check("planted-config", None)?;
+    check("planted-program", Some(r#"{"credsStore": "planted"}"#))
 }

@@ -100,10 +100,13 @@ impl DockerConfig {
     /// # Errors
     /// Where it is not of docker's form: rather an error than no credentials.
     pub fn parse(origin: &str, text: &[u8]) -> Result<Self, ConfigError> {
-        let document: Document = serde_json::from_slice(text).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            ConfigError::Json { origin: origin.to_owned(), line, column }
-        })?;
+        let wrong = |line, column| ConfigError::Json { origin: origin.to_owned(), line, column };
+        // A list would be read as well, field by field.
+        if text.trim_ascii_start().starts_with(b"[") {
+            return Err(wrong(1, 1));
+        }
+        let document: Document =
+            serde_json::from_slice(text).map_err(|error| wrong(error.line(), error.column()))?;
         let mut entries = BTreeMap::new();
         for (key, entry) in document.auths.unwrap_or_default() {
             let entry = entry.credential();
@@ -305,6 +308,7 @@ mod tests {
             assert_eq!(error.to_string(), expected);
         };
         check("s3cret", "`/c` is no docker config: line 1, column 1");
+        check("[]", "`/c` is no docker config: line 1, column 1");
         check(r#"{"auths": []}"#, "`/c` is no docker config: line 1, column 10");
         let holds = "`/c`: the entry `r` holds no `user:password` in base64";
         check(r#"{"auths": {"r": {"auth": "s3cret!"}}}"#, holds);

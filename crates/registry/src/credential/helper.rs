@@ -2,6 +2,7 @@
 //! get` reads the server's name and prints its user and secret as JSON. What one says that fails may
 //! hold a secret, so it goes nowhere.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 use transport::printable;
 
 use super::Credential;
@@ -25,11 +27,20 @@ const UNKNOWN: [&str; 3] = [
     "no credentials username",
 ];
 
-/// How helpers are started.
-#[derive(Clone, Default)]
+/// The programs, and what they said. Each is asked for each server once, and none any more when an
+/// image's files may lie where it lay: see [`Helpers::seal`].
+#[derive(Default)]
 pub struct Helpers {
     /// All of their environment; `PATH` in it is where they are looked for.
-    pub environment: Vec<(OsString, OsString)>,
+    environment: Vec<(OsString, OsString)>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By name and server.
+    answers: BTreeMap<(String, String), Option<Credential>>,
+    sealed: bool,
 }
 
 impl std::fmt::Debug for Helpers {
@@ -45,6 +56,9 @@ pub enum HelperError {
     /// There is no such program.
     #[error("it is not on PATH")]
     Missing,
+    /// It is too late to run a program.
+    #[error("no program is asked once an image's files may lie in its place")]
+    Sealed,
     /// It cannot be started.
     #[error("it cannot be started: {0}")]
     Start(std::io::Error),
@@ -81,7 +95,19 @@ struct Ended {
 }
 
 impl Helpers {
-    /// Asks the helper of this name for a server.
+    /// Programs with this environment; `PATH` in it is where they are looked for.
+    #[must_use]
+    pub fn new(environment: Vec<(OsString, OsString)>) -> Self {
+        Self { environment, state: Mutex::default() }
+    }
+
+    /// From now on no program is run. In place, an image's files replace those of the container: what
+    /// is found on `PATH` then, or what it is linked with, is the image's.
+    pub(crate) async fn seal(&self) {
+        self.state.lock().await.sealed = true;
+    }
+
+    /// What the helper of this name knows of a server.
     pub(crate) async fn get(
         &self,
         name: &str,
@@ -91,6 +117,25 @@ impl Helpers {
     }
 
     async fn get_within(
+        &self,
+        patience: Duration,
+        name: &str,
+        server: &str,
+    ) -> Result<Option<Credential>, HelperError> {
+        let key = (name.to_owned(), server.to_owned());
+        let mut state = self.state.lock().await;
+        if let Some(answer) = state.answers.get(&key) {
+            return Ok(answer.clone());
+        }
+        if state.sealed {
+            return Err(HelperError::Sealed);
+        }
+        let answer = self.ask(patience, name, server).await?;
+        state.answers.insert(key, answer.clone());
+        Ok(answer)
+    }
+
+    async fn ask(
         &self,
         patience: Duration,
         name: &str,
@@ -219,7 +264,7 @@ mod tests {
         let place = scratch.path().display().to_string();
         let environment = [("PATH", path.as_str()), ("GIVEN", "given"), ("PLACE", place.as_str())]
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        (scratch, Helpers { environment: environment.to_vec() })
+        (scratch, Helpers::new(environment.to_vec()))
     }
 
     async fn check_within(patience: Duration, script: &str, expected: &str) {
@@ -281,5 +326,23 @@ mod tests {
         let (_scratch, helpers) = self::helpers("cat; exit 1");
         let error = helpers.store("test", "r", "kim", "s3cret").await.expect_err("it fails");
         assert_eq!(error.to_string(), "it failed (exit status: 1); what it said is not shown");
+    }
+
+    /// What is found on `PATH` after that may be an image's.
+    #[tokio::test]
+    async fn nothing_is_run_behind_the_seal() {
+        let script = "cat >> \"$PLACE/asked\"; echo '{\"Username\": \"u\", \"Secret\": \"s\"}'";
+        let (scratch, helpers) = helpers(script);
+        helpers.get("test", "early").await.expect("because it answers");
+        helpers.seal().await;
+        let known = helpers.get("test", "early").await.expect("because it is known");
+        assert!(known.is_some());
+        let error = helpers.get("test", "late").await.expect_err("it is too late");
+        assert_eq!(
+            error.to_string(),
+            "no program is asked once an image's files may lie in its place"
+        );
+        let asked = std::fs::read_to_string(scratch.path().join("asked")).expect("it is there");
+        assert_eq!(asked, "early", "each is asked once");
     }
 }

@@ -9,7 +9,7 @@ use super::helper::{HelperError, Helpers};
 use super::hosts::{GitLab, HostVariables};
 
 /// Where credentials come from: configs first, then the sources.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Keychain {
     /// Configs in docker's format, the most important first, with what they are called in messages.
     pub configs: Vec<DockerConfig>,
@@ -69,7 +69,25 @@ impl Keychain {
             None => all.collect(),
             Some(chosen) => choose(&all.collect::<Vec<_>>(), chosen, &clouds),
         };
-        Ok(Self { configs, helpers: Helpers { environment }, clouds, sources })
+        Ok(Self { configs, helpers: Helpers::new(environment), clouds, sources })
+    }
+
+    /// Asks the programs that configs name for a repository, so that their answers are known later.
+    pub async fn ask_programs(&self, registry: &str, repository: &str) {
+        for config in &self.configs {
+            for found in config.places(registry, repository) {
+                if let docker::Found::Helper { name, server } = found {
+                    // What it fails with is told when its answer is needed.
+                    let _ = self.helpers.get(name, &server).await;
+                }
+            }
+        }
+    }
+
+    /// From now on no program is run: an image's files may lie where one lay. What the programs said
+    /// before stays known.
+    pub async fn seal(&self) {
+        self.helpers.seal().await;
     }
 
     /// What there is. A helper or a cloud that fails is told in the log, and counts as one that
@@ -113,7 +131,8 @@ impl Keychain {
                 credential.map(|credential| Grant { credential, until: None, origin })
             }
             Err(error) => {
-                if matches!(error, HelperError::Missing)
+                // Behind the seal nobody looks whether there is one; what is built in may be asked.
+                if matches!(error, HelperError::Missing | HelperError::Sealed)
                     && let Some(cloud) = self.clouds.iter().find(|cloud| cloud.helper() == name)
                 {
                     return ask_cloud(cloud.as_ref(), asked).await;

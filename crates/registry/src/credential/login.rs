@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize as _;
 use serde_json::{Map, Value, json};
 
-use super::docker::{ConfigError, DockerConfig, HUB, HUB_KEY};
+use super::docker::{ConfigError, DockerConfig, HUB, HUB_KEY, HUB_NAMES};
 
 /// Who logs in where.
 #[derive(Clone, Copy)]
@@ -25,7 +25,6 @@ impl std::fmt::Debug for Login<'_> {
 }
 
 /// What is to be done.
-#[derive(Debug)]
 pub struct Stored {
     /// The key of the entry.
     pub server: String,
@@ -33,6 +32,13 @@ pub struct Stored {
     pub config: Vec<u8>,
     /// The credential helper that gets the password; the config holds it if `None`.
     pub helper: Option<String>,
+}
+
+impl std::fmt::Debug for Stored {
+    /// The config holds passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stored({}, helper {:?})", self.server, self.helper)
+    }
 }
 
 /// Why nobody can log in so.
@@ -87,11 +93,13 @@ impl Login<'_> {
             self.registry.strip_prefix(scheme).and_then(|rest| rest.split('/').next())
         });
         let host = after.unwrap_or(self.registry.trim_end_matches('/'));
+        if HUB_NAMES.contains(&host) {
+            return Ok(HUB_KEY.to_owned());
+        }
         let named = oci::Reference::parse(&format!("{host}/x")).map_err(|_| wrong())?;
-        match named.registry() {
-            HUB if super::docker::HUB_NAMES.contains(&host) => Ok(HUB_KEY.to_owned()),
-            registry if registry == host => Ok(registry.to_owned()),
-            _ => Err(wrong()),
+        match named.registry() == host {
+            true => Ok(host.to_owned()),
+            false => Err(wrong()),
         }
     }
 }
@@ -191,7 +199,7 @@ mod tests {
             assert_eq!(error.to_string(), expected);
         };
         check("kim", "s3cret", "`config.json` is no docker config: line 1, column 1");
-        check("kim", "[]", "`config.json` is no docker config: line 1, column 0");
+        check("kim", "[]", "`config.json` is no docker config: line 1, column 1");
         check("k:im", "{}", "a user's name holds no colon");
     }
 }
