@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::time::Instant;
-use transport::{Body, Http, Request, printable};
+use transport::{Body, Http, Request, is_private_address, printable};
 use url::{Host, Url};
 
 use crate::Credential;
@@ -239,18 +239,8 @@ fn realm(registry: &Url, challenge: &Challenge) -> Result<Url, Cause> {
 /// Whether the host is written as an address of this machine or of a private network.
 pub(crate) fn is_private(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Ipv4(ip)) => {
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified()
-        }
-        Some(Host::Ipv6(ip)) => {
-            let mapped = ip.to_ipv4_mapped();
-            ip.is_loopback()
-                || ip.is_unspecified()
-                || ip.is_unique_local()
-                || ip.is_unicast_link_local()
-                || mapped
-                    .is_some_and(|ip| ip.is_private() || ip.is_loopback() || ip.is_link_local())
-        }
+        Some(Host::Ipv4(ip)) => is_private_address(ip.into()),
+        Some(Host::Ipv6(ip)) => is_private_address(ip.into()),
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }

@@ -1,14 +1,16 @@
 //! One registry: its address and scheme, what it is shown, and one authorised exchange with it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::{Method, StatusCode, header};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 use transport::{
-    Http, Request, Response, RetryPolicy, Settings, is_transient_status, printable, retry_after,
+    Http, Request, Response, RetryPolicy, Settings, is_private_address, is_transient_status,
+    printable, retry_after,
 };
 use url::Url;
 
@@ -39,6 +41,10 @@ pub(crate) fn push_scope(repository: &str, from: &[&str]) -> Scopes {
 pub(crate) struct Endpoint {
     host: String,
     http: Http,
+    /// For token servers of registries on the internet: reaches nothing in a private network.
+    public: Option<(Settings, OnceLock<Http>)>,
+    /// Where the registry was reached first.
+    peer: OnceLock<IpAddr>,
     plain_allowed: bool,
     pub(crate) retry: RetryPolicy,
     base: OnceCell<Url>,
@@ -69,6 +75,8 @@ impl Endpoint {
         Ok(Self {
             host: host.to_owned(),
             http: Http::new(&settings).map_err(setup)?,
+            public: public(&settings).map(|settings| (settings, OnceLock::new())),
+            peer: OnceLock::new(),
             plain_allowed: options.insecure
                 || options.insecure_registries.contains(host)
                 || is_local(host),
@@ -164,6 +172,9 @@ impl Endpoint {
             request.headers.insert(header::AUTHORIZATION, token.value.clone());
         }
         let mut response = self.http.send(&request).await?;
+        if let Some(peer) = response.peer() {
+            let _ = self.peer.set(peer);
+        }
         // What another task fetched may be used up already; what this one fetched is its last try.
         let mut fetched = false;
         while response.status() == StatusCode::UNAUTHORIZED && !fetched {
@@ -219,8 +230,9 @@ impl Endpoint {
         let grant = self.credential(scopes).await;
         let credential = grant.as_ref().map(|grant| &grant.credential);
         let name = format!("token {}", scopes.join(" "));
+        let http = self.token_http()?;
         let mut token = transport::retry(&self.retry, &name, || {
-            auth::token(&self.http, base, challenges, scopes, credential)
+            auth::token(http, base, challenges, scopes, credential)
         })
         .await?;
         // A password that a cloud lent is shown as it is, and not for longer than it is good.
@@ -229,6 +241,22 @@ impl Endpoint {
         }
         tokens.insert(scopes.clone(), token.clone());
         Ok((token, true))
+    }
+
+    /// What speaks to the token server that the registry names. One that is out on the internet must
+    /// not make us ask the neighbourhood, whatever name that has.
+    fn token_http(&self) -> Result<&Http, Cause> {
+        let is_near = self.peer.get().is_some_and(|peer| is_private_address(*peer));
+        let Some((settings, made)) = self.public.as_ref().filter(|_| !is_near) else {
+            return Ok(&self.http);
+        };
+        match made.get() {
+            Some(http) => Ok(http),
+            None => {
+                let http = Http::new(settings)?;
+                Ok(made.get_or_init(|| http))
+            }
+        }
     }
 
     /// What the registry is shown for the repository that the scopes are about.
@@ -261,6 +289,15 @@ impl Endpoint {
     ) -> Result<Response, Cause> {
         accept(self.send(scopes, request).await?).await
     }
+}
+
+/// Settings by which public addresses alone are connected to. Behind a proxy it is the proxy that looks names
+/// up, and what it may reach is its own to know.
+fn public(settings: &Settings) -> Option<Settings> {
+    let proxies = &settings.proxies;
+    let is_direct = proxies.http.is_none() && proxies.https.is_none();
+    let resolver = settings.resolver.as_ref().filter(|_| is_direct)?.public_only();
+    Some(Settings { resolver: Some(resolver), ..settings.clone() })
 }
 
 /// Turns every status but success into an error that says what the registry said.
@@ -313,6 +350,25 @@ mod tests {
         check("172.32.0.1", false);
         check("index.docker.io", false);
         check("localhost.example", false);
+    }
+
+    #[test]
+    fn token_servers_of_registries_on_the_internet_are_there_too() {
+        let check = |peer: &str, proxy: Option<&str>, is_bound: bool| {
+            let mut options = ClientOptions::default();
+            options.http.resolver = Some(transport::Resolver::from_texts("", ""));
+            options.http.proxies.https = proxy.map(str::to_owned);
+            let endpoint = Endpoint::new("reg.example", &options).expect("because it is plain");
+            let _ = endpoint.peer.set(peer.parse().expect("because it is an address"));
+            let http = endpoint.token_http().expect("because the settings are plain");
+            assert_eq!(!std::ptr::eq(http, &raw const endpoint.http), is_bound, "{peer}");
+        };
+        check("198.51.100.7", None, true);
+        check("2001:db8::7", None, true);
+        check("127.0.0.1", None, false);
+        check("10.1.2.3", None, false);
+        check("fd00::1", None, false);
+        check("198.51.100.7", Some("http://127.0.0.1:1"), false);
     }
 
     #[test]

@@ -239,6 +239,11 @@ impl Response {
         self.header(header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok())
     }
 
+    /// Whom the connection was made to: the server, or the proxy before it.
+    pub fn peer(&self) -> Option<std::net::IpAddr> {
+        self.inner.remote_addr().map(|address| address.ip())
+    }
+
     /// The address that answered, after redirects.
     pub fn url(&self) -> &Url {
         &self.url

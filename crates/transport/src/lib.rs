@@ -28,7 +28,7 @@ pub use body::{Body, Piece, Pieces};
 pub use configure::configure_blocking_client;
 pub use error::Error;
 pub use http::{Http, Request, Response};
-pub use resolver::Resolver;
+pub use resolver::{Resolver, is_private_address};
 pub use retry::{Backoff, RetryPolicy, Retryable, is_transient_status, retry, retry_after};
 pub use roots::{RootSources, Roots};
 pub use settings::{ClientIdentity, Proxies, Settings};

@@ -21,6 +21,23 @@ const FILE_LIMIT: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Resolver {
     config: Arc<Config>,
+    public_only: bool,
+}
+
+/// Whether an address is of this machine, of its link, or of a private network.
+pub fn is_private_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified()
+        }
+        IpAddr::V6(ip) => {
+            ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.to_ipv4_mapped().is_some_and(|ip| is_private_address(ip.into()))
+        }
+    }
 }
 
 /// Why a name has no address.
@@ -30,6 +47,8 @@ pub(crate) enum ResolveError {
     NoAddress(String),
     #[error("no name server answered for `{0}`")]
     NoAnswer(String),
+    #[error("the name `{0}` has private addresses only, and is not for them")]
+    Private(String),
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,7 +71,26 @@ impl Resolver {
     pub fn from_texts(hosts: &str, resolv_conf: &str) -> Self {
         let mut config = parse_resolv_conf(resolv_conf);
         config.hosts = parse_hosts(hosts);
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), public_only: false }
+    }
+
+    /// The same for names that somebody on the internet gave us: one that leads to this machine or
+    /// into a private network has no address. What is connected to is what was looked at.
+    #[must_use]
+    pub fn public_only(&self) -> Self {
+        Self { public_only: true, ..self.clone() }
+    }
+
+    /// The addresses that may be connected to.
+    async fn usable(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let mut addresses = self.lookup(name).await?;
+        if self.public_only {
+            addresses.retain(|address| !is_private_address(*address));
+        }
+        match addresses.is_empty() {
+            true => Err(ResolveError::Private(name.to_owned())),
+            false => Ok(addresses),
+        }
     }
 
     /// The addresses of a name, IPv4 first as most networks can use only these.
@@ -107,7 +145,7 @@ impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let this = self.clone();
         Box::pin(async move {
-            let addresses = this.lookup(name.as_str()).await?;
+            let addresses = this.usable(name.as_str()).await?;
             let addresses: reqwest::dns::Addrs =
                 Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
@@ -283,12 +321,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn names_that_lead_into_a_private_network() {
+        let hosts = "10.0.0.1 inside\n10.0.0.1 both\n198.51.100.7 both\n::ffff:10.0.0.1 mapped\n";
+        let resolver = Resolver::from_texts(hosts, "");
+        let check = async |name: &str, expected: Option<&str>| {
+            let everywhere = resolver.usable(name).await.expect("because it has an address");
+            assert!(!everywhere.is_empty(), "{name}");
+            let found = match resolver.public_only().usable(name).await {
+                Ok(addresses) => {
+                    Some(addresses.iter().map(ToString::to_string).collect::<String>())
+                }
+                Err(ResolveError::Private(_)) => None,
+                Err(error) => Some(error.to_string()),
+            };
+            assert_eq!(found.as_deref(), expected, "{name}");
+        };
+        check("inside", None).await;
+        check("both", Some("198.51.100.7")).await;
+        check("mapped", None).await;
+        check("localhost", None).await;
+        check("any.localhost", None).await;
+    }
+
+    #[tokio::test]
     async fn a_server_on_loopback_is_asked() {
         let server = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let address = server.local_addr().expect("bound");
         let mut config = parse_resolv_conf("search corp.example");
         config.servers = vec![address];
-        let resolver = Resolver { config: Arc::new(config) };
+        let resolver = Resolver { config: Arc::new(config), public_only: false };
         let serve = async move {
             let mut buffer = [0u8; 512];
             loop {

@@ -284,6 +284,10 @@ mod tests {
         check("pair.example", "x", "identity refresh");
         check("empty.example", "x", "");
         check("other.example", "x", "");
+        // Of a host, neither another port nor what is below it.
+        check("token.example:444", "x", "");
+        check("sub.token.example", "x", "");
+        check("token.example.evil.example", "x", "");
         check("helped.example", "x", "one(helped.example), file:f");
         let exact = "two(helped.example/exact), one(helped.example), file:f";
         check("helped.example", "exact", exact);

@@ -65,10 +65,14 @@ impl Keychain {
         let all = std::iter::once(variables)
             .chain(clouds.iter().map(|cloud| Source::Cloud(Arc::clone(cloud))))
             .chain(gitlab);
-        let sources = match chosen {
+        let sources: Vec<Source> = match chosen {
             None => all.collect(),
             Some(chosen) => choose(&all.collect::<Vec<_>>(), chosen, &clouds),
         };
+        let files = configs.iter().map(|config| config.origin().to_owned());
+        let names: Vec<String> =
+            files.chain(sources.iter().map(|source| source.name().to_owned())).collect();
+        tracing::debug!("credential providers by priority: [{}]", names.join(", "));
         Ok(Self { configs, helpers: Helpers::new(environment), clouds, sources })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use registry::{Client, DockerConfig, GitLab, Keychain, Source};
-use testkit::fault::FaultRegistry;
+use testkit::fault::{Action, FaultRegistry, Subject};
 use testkit::registry::{Registry, USER};
 
 use crate::support::{chain, client_with, image, reference, silent};
@@ -89,4 +89,47 @@ async fn tokens_for_passwords_and_for_refresh_tokens() {
     check("s3cret", "\"identitytoken\": \"s3cret\"", "pushed").await;
     check("s3cret", &password("<token>", "s3cret"), "pushed").await;
     check("s3cret", "\"identitytoken\": \"s3cret2\"", "the registry answered 401").await;
+}
+
+/// Two paths of one registry with different credentials: the longest path wins, and where a layer is
+/// mounted from the other one, it is still who pushes that asks.
+#[tokio::test]
+async fn each_repository_is_shown_its_own() {
+    let registry = FaultRegistry::start();
+    registry.require_secret(&format!("Basic {}", STANDARD.encode("kim:own")));
+    let host = registry.host();
+    let (image, mut blobs) = image(70_000);
+    for bytes in blobs.bytes.values() {
+        registry.put_blob("team/other", bytes);
+    }
+    blobs.known = vec![reference(&host, "team/other:v1")];
+    let client = client(&[
+        (&format!("{host}/team/app"), &password("kim", "own")),
+        (&format!("{host}/team"), &password("kim", "team")),
+        (&format!("{host}/team/other"), &password("kim", "other")),
+        (&host, &password("kim", "host")),
+    ]);
+    let name = reference(&host, "team/app:v1");
+    client.push_image(&name, &image, &blobs, &silent).await.expect("because it is shown its own");
+    let log = registry.log();
+    let mounted = |entry: &testkit::fault::Logged| {
+        entry.request.contains("from=team/other") && entry.status == 201
+    };
+    assert!(log.iter().any(mounted), "{log:?}");
+    let refused = push(&client, &host).await;
+    assert!(refused.contains("the registry answered 401"), "{refused}");
+}
+
+/// A refresh token is in the body of a question, which a redirect would repeat elsewhere.
+#[tokio::test]
+async fn a_refresh_token_goes_along_no_redirect() {
+    let registry = FaultRegistry::start();
+    registry.require_secret("s3cret");
+    let elsewhere = format!("http://{}/token", registry.other_host());
+    let answer = Action::Status(307, vec![("Location", elsewhere)], String::new());
+    registry.fault(Subject::Token, None, answer);
+    let host = registry.host();
+    let result = push(&client(&[(&host, "\"identitytoken\": \"s3cret\"")]), &host).await;
+    assert!(result.contains("where our secrets do not go"), "{result}");
+    assert!(!registry.log().iter().any(|entry| entry.other_host), "{:?}", registry.log());
 }
