@@ -483,6 +483,15 @@ mod tests {
         assert_eq!(chosen("linux/arm/v6", &["linux/arm/v7", "linux/arm/v5"]), "linux/arm/v5");
         assert_eq!(chosen("linux/amd64/v3", &["linux/amd64", "linux/amd64/v2"]), "linux/amd64/v2");
         assert_eq!(chosen("linux/arm64/v9.1", &["linux/arm64/v8.6"]), "linux/arm64/v8.6");
+        assert_eq!(chosen("linux/x86_64", &["linux/arm64", "linux/amd64"]), "linux/amd64");
+        assert_eq!(chosen("linux/aarch64", &["linux/arm/v7", "linux/arm64/v8"]), "linux/arm64/v8");
+        assert_eq!(chosen("linux/arm64", &["linux/arm/v6", "linux/arm/v7"]), "linux/arm/v7");
+        assert_eq!(chosen("linux/arm", &["linux/arm/v5", "linux/arm/v7"]), "linux/arm/v7");
+        assert_eq!(chosen("linux/armel", &["linux/arm/v7", "linux/arm/v6"]), "linux/arm/v6");
+        assert_eq!(
+            chosen("linux/amd64", &["linux/amd64/v2"]),
+            "no image for platform `linux/amd64` among `linux/amd64/v2`"
+        );
         assert_eq!(chosen("linux/s390x", &["none", "linux/amd64"]), "none");
         assert_eq!(chosen("linux/amd64", &["linux(+f)/amd64", "linux/amd64"]), "linux/amd64");
         assert_eq!(

@@ -277,7 +277,12 @@ fn tried(machine: &Machine, directory: &Path) -> Result<String, String> {
         Ok(Some(Report::NotExecuted(errno))) => {
             Err(format!("one of its programs was tried: {errno}"))
         }
-        Ok(other) => Err(format!("one of its programs was tried and ended otherwise: {other:?}")),
+        Ok(Some(Report::Exited(code))) => Err(format!(
+            "one of its programs was tried and ended with status {code} instead of {STATUS}"
+        )),
+        Ok(other) => {
+            Err(format!("one of its programs was tried and did not end by itself: {other:?}"))
+        }
         Err(error) => Err(crate::error::chain(&error)),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use kaniko_tests::{Build, Lab, Outcome, tool, tree, unpack_layout};
 use serde_json::{Value, json};
+use testkit::http_server::{HttpServer, Page};
 
 use crate::pods::{run_in, with_context};
 use crate::{Test, root_test, test};
@@ -19,7 +20,9 @@ pub(crate) fn tests() -> Vec<Test> {
         root_test("platforms::a_build_stage_runs_once_for_all", build_stage),
         root_test("platforms::each_is_the_image_of_a_build_for_it_alone", alone),
         root_test("platforms::several_are_built_in_place", in_place),
+        root_test("platforms::a_run_under_an_emulator_is_told", emulated),
         test("platforms::a_docker_manifest_list_is_made_on_demand", legacy),
+        test("platforms::no_tag_comes_before_all_images_are_everywhere", no_tag),
         test("platforms::a_run_of_another_one_is_refused_before_the_build", foreign),
         test("platforms::images_of_other_jobs_are_joined", joined),
         test("platforms::what_cannot_be_joined_leaves_no_tag", not_joined),
@@ -283,6 +286,25 @@ fn legacy(lab: &Arc<Lab>) -> Result<()> {
     Ok(())
 }
 
+fn no_tag(lab: &Arc<Lab>) -> Result<()> {
+    // A registry that is there and takes nothing.
+    let server = HttpServer::start(vec![Page::new("/v2/", "{}")]);
+    let second = format!("{}/e2e/whole:v1", server.host());
+    let build = context(lab.build("whole")?.dockerfile(COPIES)?)?.push();
+    let outcome = build
+        .arg(format!("--destination={second}"))
+        .arg("--skip-push-permission-check")
+        .arg("--multi-platform=linux/amd64,linux/arm64")
+        .arg("--publish-index")
+        .arg("--digest-file=digest")
+        .run()?;
+    outcome.failed(1, &[&format!("failed to push to destination {second}")])?;
+    outcome.wrote_none_of(&["digest", "digest.linux-amd64"])?;
+    let found = tags(lab, "e2e/whole")?;
+    ensure!(!found.contains("latest"), "the first destination has a tag: {found}");
+    Ok(())
+}
+
 /// A RUN that this machine cannot carry out: `texts` are in the error, nothing is built or pushed.
 fn check_refused(lab: &Arc<Lab>, text: &str, flags: &[&str], texts: &[&str]) -> Result<()> {
     let build = context(lab.build("foreign")?.dockerfile(text)?)?;
@@ -314,6 +336,48 @@ fn foreign(lab: &Arc<Lab>) -> Result<()> {
     check_refused(lab, text, &["--custom-platform=linux/mips64le"], &[machine, line, missing])?;
     let pinned = "FROM --platform=linux/mips64le scratch AS a\nFROM scratch\nRUN [\"/x\"]\n";
     check_refused(lab, pinned, &["--custom-platform=linux/mips64le"], &[machine, "RUN [\"/x\"]"])
+}
+
+/// What tells the kernel a program for arm64 by.
+const ARM64: [u8; 20] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0";
+
+/// Registers an emulator in a user namespace, so that nobody else has it. busybox stands in for
+/// one: what it is told to run it takes for the name of one of its own programs.
+const REGISTER: &str = r#"mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 77
+printf %s ':standin:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00::/bin/busybox:F' \
+    > /proc/sys/fs/binfmt_misc/register || exit 77
+exec "$@"
+"#;
+
+fn emulated(lab: &Arc<Lab>) -> Result<()> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(6), Some(7)) {
+        // Before Linux 6.7 what is registered holds for the whole machine.
+        return Ok(());
+    }
+    let text = "FROM scratch\nARG TARGETARCH\nCOPY --chmod=755 sh-$TARGETARCH /bin/sh\n\
+                RUN echo built > /out\n";
+    let build = lab.build("emulated")?.dockerfile(text)?.file("sh-arm64", ARM64)?;
+    let build = build.file("sh-amd64", std::fs::read("/bin/busybox")?)?;
+    let layout = build.directory.join("layout");
+    let build = build
+        .arg("--multi-platform=linux/amd64,linux/arm64")
+        .arg("--require-native-nodes=false")
+        .arg("--no-push")
+        .arg(format!("--oci-layout-path={}", layout.display()));
+    let starter = tool("unshare").args(["-Urm", "sh", "-c", REGISTER, "sh"]).arg(lab.executor());
+    let finished = build.command_by(starter).finish()?;
+    let outcome = build.ended(finished);
+    outcome.succeeded()?;
+    let told = "RUN steps for linux/arm64 are run under emulation: binfmt_misc handler `standin`";
+    ensure!(outcome.finished.stderr.contains(told), "{}", outcome.text());
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let (_, files) = taken(lab, &format!("oci:{}", layout.display()), platform)?;
+        let expected = "f 0644 0:0 \"built\\n\"";
+        ensure!(files.get("/out").is_some_and(|found| found == expected), "{platform}: {files:?}");
+    }
+    Ok(())
 }
 
 /// What a job of a matrix does: one platform, its digest into a file.
