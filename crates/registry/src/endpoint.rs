@@ -358,7 +358,8 @@ mod tests {
             let mut options = ClientOptions::default();
             options.http.resolver = Some(transport::Resolver::from_texts("", ""));
             options.http.proxies.https = proxy.map(str::to_owned);
-            let endpoint = Endpoint::new("reg.example", &options).expect("because it is plain");
+            let endpoint = Endpoint::new("reg.example", &options, options.retry);
+            let endpoint = endpoint.expect("because it is plain");
             let _ = endpoint.peer.set(peer.parse().expect("because it is an address"));
             let http = endpoint.token_http().expect("because the settings are plain");
             assert_eq!(!std::ptr::eq(http, &raw const endpoint.http), is_bound, "{peer}");
