@@ -9,8 +9,8 @@ use http::{Method, StatusCode, header};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 use transport::{
-    Http, Request, Response, RetryPolicy, Settings, is_private_address, is_transient_status,
-    printable, retry_after,
+    Http, Request, Response, RetryPolicy, Retryable as _, Settings, is_private_address,
+    is_transient_status, printable, retry_after,
 };
 use url::Url;
 
@@ -119,6 +119,7 @@ impl Endpoint {
             }
         })
         .await
+        .map_err(exhausted)
     }
 
     async fn ping(&self, root: &Url) -> Result<StatusCode, transport::Error> {
@@ -234,7 +235,8 @@ impl Endpoint {
         let mut token = transport::retry(&self.retry, &name, || {
             auth::token(http, base, challenges, scopes, credential)
         })
-        .await?;
+        .await
+        .map_err(exhausted)?;
         // A password that a cloud lent is shown as it is, and not for longer than it is good.
         if let Some(end) = grant.and_then(|grant| grant.until) {
             token.until = token.until.min(end);
@@ -298,6 +300,14 @@ fn public(settings: &Settings) -> Option<Settings> {
     let is_direct = proxies.http.is_none() && proxies.https.is_none();
     let resolver = settings.resolver.as_ref().filter(|_| is_direct)?.public_only();
     Some(Settings { resolver: Some(resolver), ..settings.clone() })
+}
+
+/// One retry below another would multiply their tries.
+fn exhausted(cause: Cause) -> Cause {
+    match cause.is_transient() {
+        true => Cause::Exhausted(Box::new(cause)),
+        false => cause,
+    }
 }
 
 /// Turns every status but success into an error that says what the registry said.

@@ -96,6 +96,10 @@ pub enum Cause {
         /// There are some, which it cannot be shown.
         configured: bool,
     },
+    /// What a request needs first (the registry's address, a token) was asked for as often as may be:
+    /// the request itself is not tried again.
+    #[error(transparent)]
+    Exhausted(Box<Cause>),
     /// The bytes are not those that the digest names.
     #[error("the content has digest `{found}`, not `{expected}`")]
     Digest {
@@ -196,7 +200,8 @@ impl Retryable for Cause {
             Self::Transport(error) => error.is_transient(),
             Self::Status { transient, .. } => *transient,
             Self::Truncated { .. } => true,
-            Self::Unauthorized { .. }
+            Self::Exhausted(_)
+            | Self::Unauthorized { .. }
             | Self::Digest { .. }
             | Self::Size { .. }
             | Self::Protocol(_)
@@ -222,6 +227,7 @@ impl Cause {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
+            Self::Exhausted(cause) => cause.status(),
             _ => None,
         }
     }
@@ -230,6 +236,7 @@ impl Cause {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Status { code, .. } => code.as_deref(),
+            Self::Exhausted(cause) => cause.code(),
             _ => None,
         }
     }

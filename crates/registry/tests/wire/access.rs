@@ -1,5 +1,6 @@
 //! What a registry asks for, by the answer to the first question.
 
+use testkit::fault::{Action, FaultRegistry, Subject};
 use testkit::http_server::{HttpServer, Page};
 use testkit::registry::Registry;
 
@@ -54,4 +55,27 @@ async fn nothing_is_left_of_the_questions() {
     let upload = upload.unwrap_or_else(|| panic!("{requests:?}"));
     let (status, _) = registry.get(upload).expect("because the registry answers");
     assert_eq!(status, 404, "{upload}");
+}
+
+/// What every request needs first is asked for as often as the policy says, and not as often as that
+/// for each of as many tries.
+#[tokio::test]
+async fn tries_do_not_multiply() {
+    for (subject, action) in [
+        (Subject::Ping, Action::Reset),
+        (Subject::Token, Action::Reset),
+        (Subject::Token, Action::Status(503, vec![], String::new())),
+    ] {
+        let registry = FaultRegistry::start();
+        if subject == Subject::Token {
+            registry.require_token(1000);
+        }
+        registry.fault(subject, None, action.clone());
+        let name = reference(&registry.host(), "app:v1");
+        let Err(error) = client_with(|_| {}).check_push(&name).await else {
+            panic!("{subject:?} {action:?}: {:?}", registry.log());
+        };
+        let count = registry.count(subject);
+        assert_eq!(count, 6, "{action:?}: {}", chain(&error));
+    }
 }
