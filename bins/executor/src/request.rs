@@ -220,6 +220,7 @@ fn outputs(flags: &ExecutorFlags, here: &Path) -> Result<Outputs> {
             format: if index.legacy { ImageFormat::Docker } else { ImageFormat::Oci },
             annotations: index.annotations.clone(),
         }),
+        verify_push: flags.registry.verify_push,
         check_push: !flags.registry.skip_push_permission_check,
         ignore_immutable_tags: flags.registry.ignore_immutable_tags,
         tar_path: path(&flags.tar_path),

@@ -15,13 +15,18 @@ use crate::error::BaseError;
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
     fetcher: Fetcher,
-    known: Arc<Mutex<BTreeMap<Digest, BTreeSet<Reference>>>>,
+    known: Known,
+    /// Destinations that have a blob by now.
+    pushed: Known,
 }
+
+type Known = Arc<Mutex<BTreeMap<Digest, BTreeSet<Reference>>>>;
 
 impl Blobs {
     /// Blobs of this store; what is not there comes through this client.
     pub(crate) fn new(client: Client, store: BlobStore) -> Blobs {
-        Blobs { fetcher: Fetcher::new(client, store), known: Arc::default() }
+        let fetcher = Fetcher::new(client, store);
+        Blobs { fetcher, known: Arc::default(), pushed: Arc::default() }
     }
 
     pub(crate) fn store(&self) -> &BlobStore {
@@ -33,15 +38,19 @@ impl Blobs {
         self.fetcher.parallel()
     }
 
-    /// Notes that a repository holds a blob.
+    /// Notes that a blob can be pulled from a repository.
     pub(crate) fn note(&self, digest: &Digest, repository: &Reference) {
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.entry(digest.clone()).or_default().insert(repository.clone());
+        lock(&self.known).entry(digest.clone()).or_default().insert(repository.clone());
     }
 
-    fn repositories(&self, digest: &Digest) -> Vec<Reference> {
-        let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.get(digest).into_iter().flatten().cloned().collect()
+    /// Notes that a blob was pushed to a repository: others of its registry can mount it.
+    pub(crate) fn pushed(&self, digest: &Digest, repository: &Reference) {
+        lock(&self.pushed).entry(digest.clone()).or_default().insert(repository.clone());
+    }
+
+    /// Where a blob can be pulled from.
+    pub(crate) fn repositories(&self, digest: &Digest) -> Vec<Reference> {
+        lock(&self.known).get(digest).into_iter().flatten().cloned().collect()
     }
 
     /// Brings a blob into the store, unless it is there. It is visible there only once its digest
@@ -72,6 +81,12 @@ impl BlobSource for Blobs {
     }
 
     fn known_in(&self, descriptor: &Descriptor) -> Vec<Reference> {
-        self.repositories(&descriptor.digest)
+        let mut known = self.repositories(&descriptor.digest);
+        known.extend(lock(&self.pushed).get(&descriptor.digest).into_iter().flatten().cloned());
+        known
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -20,6 +20,7 @@ use crate::product::{PlatformImage, Product};
 use crate::publish;
 use crate::request::{BuildRequest, Outputs};
 use crate::stage::Executor;
+use crate::uploads::Uploads;
 use crate::workspace::{Workspace, forget_blobs};
 
 /// A finished build.
@@ -69,20 +70,36 @@ pub async fn build(
     if request.platforms.len() > 1 && request.outputs.index.is_none() {
         return Err(Error::NotJoined);
     }
+    let push = push_client(&request)?;
+    let built = build_product(request, isolation, &observer, &stop, push.as_ref()).await;
+    if let (Err(_), Some(client)) = (&built, &push) {
+        // Registries shall not keep what was begun for an image that will not be.
+        client.abandon_uploads().await;
+    }
+    let product = built?;
+    let images = product.images.into_iter().map(|one| one.image).collect();
+    Ok(BuildOutcome { digest: product.digest, images, took: started.elapsed() })
+}
+
+async fn build_product(
+    request: BuildRequest,
+    isolation: Isolation,
+    observer: &Arc<dyn Observer>,
+    stop: &StopHandle,
+    push: Option<&Client>,
+) -> Result<Product, Error> {
     let workspace = Workspace::create(&request.state_dir, &request.build_id)?
         .with_table(isolation.attribute_table());
     let context = context::open_directory(&request.context, &request.dockerfile)?;
     let pull =
         Client::new(request.pull.clone()).map_err(|source| Error::Client(Box::new(source)))?;
-    let push = push_client(&request)?;
     let blobs = Blobs::new(pull.clone(), workspace.store().clone());
     let runnable = |span| isolation.can_run().map_err(|source| Error::CannotRun { span, source });
-    let (stopped, checked, prepared) = (
-        &stop,
-        check_push(&request.outputs, push.as_ref()),
-        prepare(&request, &context, &pull, &observer, Unimplemented::Refuse, &runnable),
+    let (checked, prepared) = (
+        check_push(&request.outputs, push),
+        prepare(&request, &context, &pull, observer, Unimplemented::Refuse, &runnable),
     );
-    let (prepared, ()) = or_stopped(stopped, async { tokio::try_join!(prepared, checked) }).await?;
+    let (prepared, ()) = or_stopped(stop, async { tokio::try_join!(prepared, checked) }).await?;
     check_runnable(&prepared.plan, &runnable)?;
     let emulated = foreign::check(&request, &prepared.plan, &prepared.bases, &isolation)?;
     for (platform, emulator) in emulated {
@@ -97,27 +114,29 @@ pub async fn build(
             blobs.note(&layer.descriptor.digest, &base.repository);
         }
     }
-    let stages = Stages { request, prepared, context, isolation, workspace, blobs };
     let runtime = tokio::runtime::Handle::current();
-    let (told, halt) = (Arc::clone(&observer), stop.clone());
+    let uploads = Uploads::new(push, &request.outputs, &blobs, runtime.clone());
+    let early = uploads.clone();
+    let stages = Stages { request, prepared, context, isolation, workspace, blobs, uploads: early };
+    let (told, halt) = (Arc::clone(observer), stop.clone());
     let (images, rest) =
         tokio::task::spawn_blocking(move || stages.carry_out(&runtime, &told, &halt))
             .await
             .map_err(|_| Error::Worker)??;
     let Rest { request, blobs, leftover } = rest;
     let product = Product::new(images, &request)?;
-    tell(&product, &observer);
+    tell(&product, observer);
     // Removing a large root takes as long as pushing its layers, and neither needs the other.
     let removed = tokio::task::spawn_blocking(move || leftover.remove());
-    let published = publish::publish(&product, &request.outputs, push.as_ref(), &blobs, &observer);
-    let published = or_stopped(&stop, published).await;
+    let push = push.map(|client| publish::Push { client, uploads: &uploads });
+    let published = publish::publish(&product, &request.outputs, push, &blobs, observer);
+    let published = or_stopped(stop, published).await;
     let removed = removed.await.map_err(|_| Error::Worker)?;
     published.and(removed)?;
     if request.outputs.cleanup {
         forget_blobs(&request.state_dir)?;
     }
-    let images = product.images.iter().map(|one| one.image.clone()).collect();
-    Ok(BuildOutcome { digest: product.digest, images, took: started.elapsed() })
+    Ok(product)
 }
 
 fn tell(product: &Product, observer: &Arc<dyn Observer>) {
@@ -201,6 +220,7 @@ struct Stages {
     isolation: Isolation,
     workspace: Workspace,
     blobs: Blobs,
+    uploads: Uploads,
 }
 
 /// What of it the outputs still need, and what they do not.
@@ -255,6 +275,7 @@ impl Stages {
             &self.isolation,
             &self.workspace,
             &self.blobs,
+            &self.uploads,
             runtime,
             observer,
             &stop,

@@ -14,6 +14,7 @@ use plan::{BuildPlan, CopySource, MountSource, MountSpec, Op, StageBase, StageId
 #[derive(Debug)]
 pub(crate) struct Ledger {
     target: StageId,
+    images: Vec<StageId>,
     parents: BTreeMap<StageId, StageId>,
     files: BTreeMap<StageId, Mutex<Files>>,
     books: Mutex<Books>,
@@ -49,10 +50,18 @@ impl Ledger {
         let files = plan.stages.iter().map(|stage| (stage.id, Mutex::new(Files::NotYet)));
         Ledger {
             target: plan.target,
+            images: plan.images.clone(),
             parents: parents.collect(),
             files: files.collect(),
             books: Mutex::new(Books { drafts: BTreeMap::new(), holders }),
         }
+    }
+
+    /// Whether the layers of a stage are layers of an image that the build makes.
+    pub(crate) fn is_in_an_image(&self, id: StageId) -> bool {
+        let parent = |stage: &StageId| self.parents.get(stage).copied();
+        let stages = |image: &StageId| std::iter::successors(Some(*image), parent);
+        self.images.iter().flat_map(stages).any(|stage| stage == id)
     }
 
     /// The image of a finished stage.

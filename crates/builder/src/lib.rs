@@ -32,6 +32,7 @@ mod schedule;
 mod stage;
 mod step;
 mod trees;
+mod uploads;
 mod workdir;
 mod workspace;
 

@@ -14,6 +14,7 @@ use crate::event::{Event, Observer};
 use crate::join;
 use crate::product::{PlatformImage, Product};
 use crate::request::{BuildRequest, Outputs};
+use crate::uploads::Uploads;
 
 /// The format of the documents: what was asked for, the base image's, docker's for a docker
 /// archive, else OCI's.
@@ -35,7 +36,7 @@ pub(crate) fn format(request: &BuildRequest, base: Option<ImageFormat>) -> Image
 pub(crate) async fn publish(
     product: &Product,
     outputs: &Outputs,
-    push: Option<&Client>,
+    push: Option<Push<'_>>,
     blobs: &Blobs,
     observer: &Arc<dyn Observer>,
 ) -> Result<(), Error> {
@@ -49,14 +50,14 @@ pub(crate) async fn publish(
             .await
             .map_err(|_| Error::Worker)??;
     }
-    if let Some(client) = push {
+    if let Some(push) = push {
         for destination in &outputs.destinations {
-            push_images(product, destination, client, outputs, blobs, observer).await?;
+            push.images(product, destination, outputs, blobs, observer).await?;
         }
         if let Some(index) = &product.index {
             // Every destination has every image by now: no tag leads to half of them.
             for destination in &outputs.destinations {
-                join::push_index(client, destination, index, outputs, observer).await?;
+                join::push_index(push.client, destination, index, outputs, observer).await?;
             }
         }
     }
@@ -66,27 +67,6 @@ pub(crate) async fn publish(
         None => Vec::new(),
     };
     write_digests(&Digests { whole: &product.digest, platforms }, outputs)
-}
-
-/// Pushes an image under its tag, and images of an index by their digests alone.
-async fn push_images(
-    product: &Product,
-    destination: &Reference,
-    client: &Client,
-    outputs: &Outputs,
-    blobs: &Blobs,
-    observer: &Arc<dyn Observer>,
-) -> Result<(), Error> {
-    for PlatformImage { image, .. } in &product.images {
-        let name = match product.index {
-            None => destination.clone(),
-            Some(_) => destination.by_digest(image.digest().clone()),
-        };
-        fetch_for(&name, image, client, blobs).await?;
-        let push = client.push_image(&name, image, blobs, &registry::Silent);
-        told(&name, image.digest(), outputs, observer, push).await?;
-    }
-    Ok(())
 }
 
 /// Tells of a push before and after it. Where the registry keeps the tag from being changed, that is
@@ -119,12 +99,67 @@ pub(crate) async fn told(
     Ok(())
 }
 
+/// What images are pushed with.
+#[derive(Clone, Copy)]
+pub(crate) struct Push<'a> {
+    pub client: &'a Client,
+    /// Layers that are on their way already.
+    pub uploads: &'a Uploads,
+}
+
+impl Push<'_> {
+    /// Pushes an image under its tag, and images of an index by their digests alone.
+    async fn images(
+        self,
+        product: &Product,
+        destination: &Reference,
+        outputs: &Outputs,
+        blobs: &Blobs,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<(), Error> {
+        for PlatformImage { image, .. } in &product.images {
+            let name = match product.index {
+                None => destination.clone(),
+                Some(_) => destination.by_digest(image.digest().clone()),
+            };
+            fetch_for(&name, image, self.client, blobs).await?;
+            let push = self.image(&name, image, outputs, blobs);
+            told(&name, image.digest(), outputs, observer, push).await?;
+        }
+        Ok(())
+    }
+
+    async fn image(
+        self,
+        name: &Reference,
+        image: &Image,
+        outputs: &Outputs,
+        blobs: &Blobs,
+    ) -> Result<Digest, registry::Error> {
+        match self.uploads.arrived(name.registry()).await {
+            // It counts like a push that failed, and pushes are done again.
+            Err(error) if self.client.options().push_again.times > 0 => {
+                tracing::warn!(%error, "a layer did not arrive in the first place");
+            }
+            arrived => arrived?,
+        }
+        let pushed = self.client.push_image(name, image, blobs, &registry::Silent).await?;
+        if outputs.verify_push {
+            self.client.verify_image(name, image).await?;
+        }
+        for layer in image.layers() {
+            // The next destination may mount it from there.
+            blobs.pushed(&layer.descriptor.digest, name);
+        }
+        Ok(pushed)
+    }
+}
+
 /// Files hold every layer, so those of the base that no step needed are fetched now.
 async fn fetch_all(image: &Image, blobs: &Blobs) -> Result<(), Error> {
     for layer in image.layers() {
         let descriptor = &layer.descriptor;
-        let Some(repository) = registry::BlobSource::known_in(blobs, descriptor).into_iter().next()
-        else {
+        let Some(repository) = blobs.repositories(&descriptor.digest).into_iter().next() else {
             continue;
         };
         blobs.fetch(&repository, descriptor).await.map_err(|source| Error::BaseLayer {
@@ -145,7 +180,7 @@ async fn fetch_for(
 ) -> Result<(), Error> {
     for layer in image.layers() {
         let descriptor = &layer.descriptor;
-        let known = registry::BlobSource::known_in(blobs, descriptor);
+        let known = blobs.repositories(&descriptor.digest);
         let here = blobs.store().contains(&descriptor.digest)
             || known.iter().any(|known| known.registry() == destination.registry());
         let Some(repository) = known.first().filter(|_| !here) else { continue };

@@ -95,6 +95,8 @@ pub struct Outputs {
     pub destinations: Vec<Reference>,
     /// Whether to push at all.
     pub push: bool,
+    /// Whether to read back what was pushed: the manifest, and every blob by its size.
+    pub verify_push: bool,
     /// Whether to ask the registries for permission before the build.
     pub check_push: bool,
     /// A tag that the registry keeps from being changed is no failure.

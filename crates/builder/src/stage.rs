@@ -24,6 +24,7 @@ use crate::event::{Event, LayerSummary, Observer, StageName};
 use crate::ledger::{Ledger, reads};
 use crate::request::BuildRequest;
 use crate::schedule::Schedule;
+use crate::uploads::Uploads;
 use crate::workspace::Workspace;
 
 /// All that a step may use, shared by the stages at work. What a stage changes is its own
@@ -36,6 +37,7 @@ pub(crate) struct Executor<'a> {
     pub isolation: &'a Isolation,
     pub workspace: &'a Workspace,
     pub blobs: &'a Blobs,
+    pub uploads: &'a Uploads,
     pub runtime: &'a tokio::runtime::Handle,
     pub observer: &'a Arc<dyn Observer>,
     /// Of the stages alone: the first one that fails stops the others.
@@ -85,6 +87,7 @@ impl<'a> Executor<'a> {
         isolation: &'a Isolation,
         workspace: &'a Workspace,
         blobs: &'a Blobs,
+        uploads: &'a Uploads,
         runtime: &'a tokio::runtime::Handle,
         observer: &'a Arc<dyn Observer>,
         stop: &'a StopHandle,
@@ -98,6 +101,7 @@ impl<'a> Executor<'a> {
             isolation,
             workspace,
             blobs,
+            uploads,
             runtime,
             observer,
             stop,
@@ -212,6 +216,9 @@ impl<'a> Executor<'a> {
             }
             Outcome::Layer(sealed) => {
                 self.ledger.grew(current.stage.id, sealed.uncompressed);
+                if self.ledger.is_in_an_image(current.stage.id) {
+                    self.uploads.start(&sealed.layer.descriptor);
+                }
                 current.draft.push_layer(sealed.layer, history);
                 Some(sealed.summary)
             }

@@ -33,6 +33,8 @@ pub struct RegistryFlags {
     pub http1_only: bool,
     /// `--skip-push-permission-check`.
     pub skip_push_permission_check: bool,
+    /// `--verify-push`: what was pushed is read back.
+    pub verify_push: bool,
     /// `--credential-helpers`, in order; all if `None`.
     pub credential_helpers: Option<Vec<String>>,
     /// Registries, and what stands in for each, in order: `--registry-map`, `KANIKO_REGISTRY_MAP`,
@@ -122,6 +124,7 @@ pub(crate) fn registry_flags(
             .collect::<Result<_, _>>()?,
         http1_only: values.is_set("disable-http2") || environment.network().http1_only,
         skip_push_permission_check: values.is_set("skip-push-permission-check"),
+        verify_push: values.is_set("verify-push"),
         credential_helpers: values
             .is_given("credential-helpers")
             .then(|| values.list("credential-helpers")),

@@ -282,6 +282,12 @@ const EXECUTOR: &[Flag] = &[
     Flag::new("verbosity", Text, "trace, debug, info, warn, error, fatal or panic")
         .short('v')
         .default("info"),
+    Flag::new(
+        "verify-push",
+        Bool,
+        "read back what was pushed: the manifest, and every blob's size",
+    )
+    .default("false"),
     Flag::new("version", Bool, "print the version"),
     Flag::new("whitelist-var-run", Bool, "old spelling").status(Alias("ignore-var-run")),
 ];

@@ -9,10 +9,11 @@ use oci::{BaseImage, Descriptor, Digest, ImageConfig, ImageManifest, Raw, Refere
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use transport::{Request, RetryPolicy};
 
-use crate::endpoint::{Endpoint, SharedEndpoint, accept, pull_scope, push_scope};
+use crate::endpoint::{Endpoint, Scopes, SharedEndpoint, accept, pull_scope, push_scope};
 use crate::error::Cause;
 use crate::pull::{BlobStream, Place, Suspects};
 use crate::routes::Candidate;
+use crate::session::Sessions;
 use crate::{ClientOptions, Result};
 
 /// A repository (with its registry) and a blob.
@@ -68,6 +69,7 @@ struct Inner {
     present: Mutex<HashSet<BlobKey>>,
     /// One lock per blob being pushed, so that nobody sends it twice.
     pushing: Mutex<HashMap<BlobKey, Arc<tokio::sync::Mutex<()>>>>,
+    sessions: Sessions,
 }
 
 /// An image as a registry describes it; no layer has been fetched.
@@ -102,6 +104,7 @@ impl Client {
             permits,
             present: Mutex::default(),
             pushing: Mutex::default(),
+            sessions: Sessions::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -181,6 +184,24 @@ impl Client {
         found.map_err(|cause| cause.while_trying("look for blob", &place.object))
     }
 
+    /// How large the registry says that a blob is; `None` where it has none.
+    pub(crate) async fn blob_size(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<Option<u64>> {
+        let place = self.place(reference, digest)?;
+        let asked = transport::retry(&place.endpoint.retry, &place.object, || async {
+            let request = Request::new(Method::HEAD, place.endpoint.url(&place.path).await?);
+            match place.endpoint.expect(&place.scopes, request).await {
+                Ok(answer) => Ok(answer.content_length()),
+                Err(cause) if cause.status() == Some(404) => Ok(None),
+                Err(cause) => Err(cause),
+            }
+        });
+        asked.await.map_err(|cause| cause.while_trying("look for blob", &place.object))
+    }
+
     /// Where a blob of a repository lies.
     pub(crate) fn place(&self, reference: &Reference, digest: &Digest) -> Result<Place> {
         self.place_with(reference, digest, Patience::Full)
@@ -238,6 +259,11 @@ impl Client {
         lock(&self.inner.present).insert(key);
     }
 
+    /// The uploads that are open.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.inner.sessions
+    }
+
     /// The lock of one blob on its way to one repository.
     pub(crate) fn pushing(&self, key: &BlobKey) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(lock(&self.inner.pushing).entry(key.clone()).or_default())
@@ -255,18 +281,24 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Whether a blob is there.
 pub(crate) async fn head(
     endpoint: &Endpoint,
-    scopes: &Vec<String>,
+    scopes: &Scopes,
     path: &str,
 ) -> std::result::Result<bool, Cause> {
-    transport::retry(&endpoint.retry, path, || async {
-        let request = Request::new(Method::HEAD, endpoint.url(path).await?);
-        match accept(endpoint.send(scopes, request).await?).await {
-            Ok(_) => Ok(true),
-            Err(cause) if cause.status() == Some(404) => Ok(false),
-            Err(cause) => Err(cause),
-        }
-    })
-    .await
+    transport::retry(&endpoint.retry, path, || head_once(endpoint, scopes, path)).await
+}
+
+/// The same, asked once.
+pub(crate) async fn head_once(
+    endpoint: &Endpoint,
+    scopes: &Scopes,
+    path: &str,
+) -> std::result::Result<bool, Cause> {
+    let request = Request::new(Method::HEAD, endpoint.url(path).await?);
+    match accept(endpoint.send(scopes, request).await?).await {
+        Ok(_) => Ok(true),
+        Err(cause) if cause.status() == Some(404) => Ok(false),
+        Err(cause) => Err(cause),
+    }
 }
 
 /// Where an upload goes on, absolute.

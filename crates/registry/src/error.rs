@@ -124,6 +124,9 @@ pub enum Cause {
         /// What came.
         received: u64,
     },
+    /// The registry said that it took a blob, and does not show it.
+    #[error("the registry took the blob, but does not have it")]
+    Lost,
     /// The answer breaks the protocol.
     #[error("{0}")]
     Protocol(String),
@@ -168,9 +171,7 @@ impl Error {
 
     /// Whether the registry refuses access.
     pub fn is_denied(&self) -> bool {
-        self.cause().is_some_and(|cause| {
-            matches!(cause, Cause::Unauthorized { .. }) || matches!(cause.status(), Some(401 | 403))
-        })
+        self.cause().is_some_and(Cause::is_denied)
     }
 
     /// Why an operation on an object failed.
@@ -199,7 +200,7 @@ impl Retryable for Cause {
         match self {
             Self::Transport(error) => error.is_transient(),
             Self::Status { transient, .. } => *transient,
-            Self::Truncated { .. } => true,
+            Self::Truncated { .. } | Self::Lost => true,
             Self::Exhausted(_)
             | Self::Unauthorized { .. }
             | Self::Digest { .. }
@@ -229,6 +230,15 @@ impl Cause {
             Self::Status { status, .. } => Some(*status),
             Self::Exhausted(cause) => cause.status(),
             _ => None,
+        }
+    }
+
+    /// Whether somebody wants to know who asks, and does not let us in.
+    fn is_denied(&self) -> bool {
+        match self {
+            Self::Unauthorized { .. } | Self::Status { status: 401 | 403, .. } => true,
+            Self::Exhausted(cause) => cause.is_denied(),
+            _ => false,
         }
     }
 

@@ -20,7 +20,9 @@ mod push;
 mod repeat;
 mod resolve;
 mod routes;
+mod session;
 mod source;
+mod upload;
 
 mod auth;
 mod credential;

@@ -45,42 +45,51 @@ pub(crate) async fn fetch(
     endpoint: &Endpoint,
     reference: &Reference,
 ) -> std::result::Result<Fetched, Cause> {
-    match fetch_once(endpoint, reference).await {
-        Err(Cause::Digest { .. } | Cause::Protocol(_)) => fetch_once(endpoint, reference).await,
-        other => other,
+    let path = format!("{}/manifests/{}", reference.repository(), selector(reference));
+    let mut backoff = endpoint.retry.start(&path);
+    let mut damaged = false;
+    loop {
+        match fetch_once(endpoint, reference, &path).await {
+            Ok(fetched) => return Ok(fetched),
+            Err(cause @ (Cause::Digest { .. } | Cause::Protocol(_))) if !damaged => {
+                damaged = true;
+                match backoff.pause(None) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(cause),
+                }
+            }
+            Err(cause) => backoff.absorb(cause).await?,
+        }
     }
 }
 
 async fn fetch_once(
     endpoint: &Endpoint,
     reference: &Reference,
+    path: &str,
 ) -> std::result::Result<Fetched, Cause> {
     let scopes = pull_scope(reference.repository());
-    let path = format!("{}/manifests/{}", reference.repository(), selector(reference));
-    transport::retry(&endpoint.retry, &path, || async {
-        let request = Request::new(Method::GET, endpoint.url(&path).await?)
-            .header(header::ACCEPT, HeaderValue::from_static(ACCEPT));
-        let response = endpoint.expect(&scopes, request).await?;
-        let content_type = response.header(header::CONTENT_TYPE.as_str()).map(str::to_owned);
-        let reported = response.header(CONTENT_DIGEST).map(str::to_owned);
-        let bytes = response.bytes(MANIFEST_LIMIT).await?;
-        let expected = match (reference.digest(), reported) {
-            (Some(digest), _) => Some(digest.clone()),
-            (None, Some(text)) => Digest::parse(&text).ok(),
-            (None, None) => None,
-        };
-        let digest = match expected {
-            Some(digest) if !digest.matches(&bytes) => {
-                let found = Digest::sha256_of(&bytes).to_string();
-                return Err(Cause::Digest { expected: digest, found });
-            }
-            Some(digest) => digest,
-            None => Digest::sha256_of(&bytes),
-        };
-        let media_type = media_type(&bytes, content_type.as_deref())?;
-        Ok(Fetched { bytes, media_type, digest })
-    })
-    .await
+    let request = Request::new(Method::GET, endpoint.url(path).await?)
+        .header(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+    let response = endpoint.expect(&scopes, request).await?;
+    let content_type = response.header(header::CONTENT_TYPE.as_str()).map(str::to_owned);
+    let reported = response.header(CONTENT_DIGEST).map(str::to_owned);
+    let bytes = response.bytes(MANIFEST_LIMIT).await?;
+    let expected = match (reference.digest(), reported) {
+        (Some(digest), _) => Some(digest.clone()),
+        (None, Some(text)) => Digest::parse(&text).ok(),
+        (None, None) => None,
+    };
+    let digest = match expected {
+        Some(digest) if !digest.matches(&bytes) => {
+            let found = Digest::sha256_of(&bytes).to_string();
+            return Err(Cause::Digest { expected: digest, found });
+        }
+        Some(digest) => digest,
+        None => Digest::sha256_of(&bytes),
+    };
+    let media_type = media_type(&bytes, content_type.as_deref())?;
+    Ok(Fetched { bytes, media_type, digest })
 }
 
 /// What a document is. Header and document must agree where both speak: a document that two
@@ -119,6 +128,16 @@ fn media_type(bytes: &[u8], content_type: Option<&str>) -> std::result::Result<M
 }
 
 impl Client {
+    /// The digest of the bytes that the registry has under a name.
+    pub(crate) async fn manifest_digest(
+        &self,
+        reference: &Reference,
+    ) -> std::result::Result<Digest, Cause> {
+        let endpoint = self.endpoint(reference.registry())?;
+        let fetched = fetch(&endpoint, reference).await?;
+        Ok(Digest::sha256_of(&fetched.bytes))
+    }
+
     /// Puts a manifest under its digest, and under the reference's tag if it has one, and reads
     /// back what the registry then has.
     pub async fn push_manifest(

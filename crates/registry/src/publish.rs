@@ -7,11 +7,37 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use oci::{Descriptor, Digest, Image, ImageIndex, Raw, Reference};
 
 use crate::client::Client;
+use crate::error::Cause;
 use crate::progress::Progress;
 use crate::source::{BlobOrigin, BlobSource};
 use crate::{Error, Result};
 
 impl Client {
+    /// Reads back what a push left: the manifest under its name, and every blob it names by digest
+    /// and size. Layers that may not be distributed were not pushed.
+    pub async fn verify_image(&self, reference: &Reference, image: &Image) -> Result<()> {
+        let fail = |cause: Cause| cause.while_trying("read back", reference);
+        let digest = self.manifest_digest(reference).await.map_err(fail)?;
+        if &digest != image.digest() {
+            let expected = image.digest().clone();
+            return Err(fail(Cause::Digest { expected, found: digest.to_string() }));
+        }
+        let layers = image.layers().iter().map(|layer| &layer.descriptor);
+        let layers = layers.filter(|layer| !layer.media_type.is_foreign());
+        for blob in layers.chain([image.config_descriptor()]) {
+            let found = self.blob_size(reference, &blob.digest).await?;
+            if found != Some(blob.size) {
+                let cause = match found {
+                    Some(found) => Cause::Size { expected: blob.size, found },
+                    None => Cause::Lost,
+                };
+                let object = format!("{reference}, blob {}", blob.digest);
+                return Err(cause.while_trying("read back", &object));
+            }
+        }
+        Ok(())
+    }
+
     /// Pushes an image and returns its digest, once the registry has confirmed it under the tag.
     /// The config comes from the image; `source` is asked for the layers only. Layers that may not
     /// be distributed stay where they are. A push that fails is repeated as often as the options

@@ -5,10 +5,13 @@
 //! host", serves blobs after a redirect and notes credentials that should not have come along.
 //! Read [`FaultRegistry`], then [`Action`].
 
+pub mod modes;
+mod protocol;
 mod serve;
 mod state;
 pub(crate) mod wire;
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -67,6 +70,11 @@ impl FaultRegistry {
         state.token_secret = Some(secret.to_owned());
     }
 
+    /// Asks in these words from now on; `{realm}` stands for the token server.
+    pub fn challenge(&self, text: &str) {
+        text.clone_into(&mut self.shared.lock().challenge);
+    }
+
     /// Stores a blob in a repository and returns its digest.
     pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
         self.shared.lock().put_blob(repository, bytes.to_vec())
@@ -113,6 +121,27 @@ impl FaultRegistry {
     #[must_use]
     pub fn count(&self, subject: Subject) -> usize {
         self.shared.lock().log.iter().filter(|entry| entry.subject == subject).count()
+    }
+
+    /// The most requests of one kind for one object that failed in a row.
+    #[must_use]
+    pub fn longest_failure(&self) -> usize {
+        let mut rows: BTreeMap<(Subject, String), (usize, usize)> = BTreeMap::new();
+        for entry in &self.shared.lock().log {
+            let (row, longest) = rows.entry((entry.subject, entry.object.clone())).or_default();
+            // What asks for a token, or says that something is not there, is an answer.
+            let answer = matches!(entry.status, 100..=399 | 401)
+                || (entry.status == 404 && entry.request.starts_with("HEAD "));
+            *row = if answer { 0 } else { *row + 1 };
+            *longest = (*longest).max(*row);
+        }
+        rows.into_values().map(|(_, longest)| longest).max().unwrap_or(0)
+    }
+
+    /// Uploads that were opened and neither finished nor cancelled.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        self.shared.lock().uploads.len()
     }
 
     /// Requests to the other host that carried credentials.

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 pub mod base_image;
+pub mod bulk;
 pub mod cloud;
 pub mod fault;
 pub mod git_server;

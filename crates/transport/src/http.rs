@@ -19,6 +19,8 @@ use crate::{Error, Result, Settings, configure};
 
 /// What must arrive within one idle time-out. Less is a stall in disguise.
 const RATE_FLOOR: u64 = 16 << 10;
+/// Header lines of one answer; all of them together have to fit in hyper's 400 KiB.
+const MOST_HEADERS: usize = 512;
 /// How much of an error's text is read.
 const EXCERPT_LIMIT: u64 = 64 << 10;
 
@@ -79,6 +81,7 @@ impl Http {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
+            .http1_max_headers(MOST_HEADERS)
             .pool_idle_timeout(Duration::from_secs(30));
         let mut builder = configure::client(builder, settings)?;
         if let Some(resolver) = &settings.resolver {

@@ -55,6 +55,10 @@ fn about(bench: &str) -> &'static str {
             "A root of 100,000 files: what `RUN true` costs on the rung `namespaces`, and what changing \
              the stage costs in a pod, where stages take turns in `/`."
         }
+        "transfer" => {
+            "An image of one GiB to Debian's docker-registry on loopback and back, by our client and by \
+             skopeo; and the peak resident memory that a blob of 10 GiB takes."
+        }
         "whole" => {
             "The release executor on the rung `namespaces`: a COPY of 100,000 small files (400 MB on \
              disk), five trivial RUNs, and the push to a registry on loopback."

@@ -1,5 +1,7 @@
 //! What a registry asks for, by the answer to the first question.
 
+use std::time::Duration;
+
 use testkit::fault::{Action, FaultRegistry, Subject};
 use testkit::http_server::{HttpServer, Page};
 use testkit::registry::Registry;
@@ -49,11 +51,23 @@ async fn nothing_is_left_of_the_questions() {
     assert!(access.to_string().ends_with("asks for no credentials"), "{access}");
     client.check_push(&name).await.expect("because anybody may push");
     // The upload that was opened was cancelled, and the registry knows it no more.
-    let requests = registry.requests();
-    let cancelled = requests.iter().find_map(|line| line.strip_prefix("DELETE "));
-    let upload = cancelled.and_then(|line| line.strip_suffix(" 204"));
-    let upload = upload.unwrap_or_else(|| panic!("{requests:?}"));
-    let (status, _) = registry.get(upload).expect("because the registry answers");
+    let cancelled = || {
+        let requests = registry.requests();
+        let upload = requests.iter().find_map(|line| line.strip_prefix("DELETE "));
+        upload.and_then(|line| line.strip_suffix(" 204")).map(str::to_owned)
+    };
+    // The registry writes its log when it likes.
+    let waited = async {
+        loop {
+            match cancelled() {
+                Some(upload) => break upload,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waited).await;
+    let upload = waited.unwrap_or_else(|_| panic!("{:?}", registry.requests()));
+    let (status, _) = registry.get(&upload).expect("because the registry answers");
     assert_eq!(status, 404, "{upload}");
 }
 

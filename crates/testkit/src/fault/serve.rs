@@ -1,10 +1,12 @@
-//! The protocol, and how faults bend its answers.
+//! Requests and their answers, and how faults bend these.
 
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state::{Action, Logged, Shared, State, Subject, digest_of};
+use super::protocol::carry_out;
+use super::state::{Action, Logged, Shared, Subject, digest_of};
 use super::wire::{Answer, Connection, Head};
 
 /// Which of the two listeners.
@@ -45,6 +47,7 @@ fn answer(
     let subject = classify(head);
     let mut entry = Logged {
         subject,
+        object: fault_key(head, subject),
         request: head.shown(),
         status: 0,
         range: head.header("range").or(head.header("content-range")).map(str::to_owned),
@@ -55,7 +58,7 @@ fn answer(
     };
     let unauthorized = role == Role::Registry && !authorize(shared, head, subject);
     let action = if role == Role::Registry && !unauthorized {
-        shared.lock().action(subject, &fault_key(head, subject))
+        shared.lock().action(subject, &entry.object)
     } else {
         None
     };
@@ -67,37 +70,21 @@ fn answer(
         connection.reset();
         return None;
     }
-    let body = connection.body(head, 1)?;
+    let body = match &action {
+        Some(Action::SlowRead(most, pause)) => {
+            slowly(shared, &mut connection, head, *most, *pause)?
+        }
+        _ => connection.body(head, 1)?,
+    };
     entry.received = body.len() as u64;
     let mut reply = match &action {
         _ if unauthorized => challenge(shared),
-        Some(Action::Status(status, headers, text)) => {
-            let mut answer = Answer::new(*status).body(text.as_str());
-            headers.iter().for_each(|(name, value)| answer.set(name, value.clone()));
-            answer
-        }
-        Some(Action::RedirectOther(hops)) => {
-            redirect(format!("http://{}{}?hops={hops}", shared.other, head.path))
-        }
-        Some(Action::RedirectTo(url)) => redirect(url.clone()),
-        Some(Action::IgnoreRange) => carry_out(shared, head, subject, body, None),
-        Some(Action::WrongRange) => carry_out(shared, head, subject, body, Some(1)),
-        _ if role == Role::OtherHost && head.query("hops").is_some_and(|hops| hops != "1") => {
-            let left = head.query("hops").and_then(|hops| hops.parse::<u32>().ok()).unwrap_or(1);
-            redirect(format!("http://{}{}?hops={}", shared.other, head.path, left - 1))
-        }
-        _ => carry_out(shared, head, subject, body, Some(0)),
+        Some(action) => bent(shared, head, subject, body, action),
+        None if role == Role::OtherHost => other_host(shared, head, subject, body),
+        None => carry_out(shared, head, subject, body, Some(0)),
     };
-    match &action {
-        Some(Action::StatusDone(status)) => reply = Answer::error(*status, "UNKNOWN"),
-        Some(Action::Header(name, value)) => reply.set(name, value.clone()),
-        Some(Action::Flip) => {
-            if let Some(byte) = reply.body.last_mut() {
-                *byte ^= 1;
-            }
-        }
-        Some(Action::LongBody) => reply.body.extend_from_slice(&[0; 1000]),
-        _ => {}
+    if let Some(action) = &action {
+        spoil(shared, head, &mut reply, action);
     }
     if matches!(action, Some(Action::ResetDone)) {
         shared.lock().log.push(entry);
@@ -116,6 +103,78 @@ fn answer(
     deliver(shared, connection, head, &reply, action.as_ref())
 }
 
+/// The answer of a registry that does something else than it should.
+fn bent(shared: &Shared, head: &Head, subject: Subject, body: Vec<u8>, action: &Action) -> Answer {
+    match action {
+        Action::Status(status, headers, text) => {
+            let mut answer = Answer::new(*status).body(text.as_str());
+            headers.iter().for_each(|(name, value)| answer.set(name, value.clone()));
+            answer
+        }
+        Action::RedirectOther(hops) => {
+            redirect(format!("http://{}{}?hops={hops}", shared.other, head.path))
+        }
+        Action::RedirectExpired => {
+            redirect(format!("http://{}{}?hops=expired", shared.other, head.path))
+        }
+        Action::RedirectTo(url) => redirect(url.clone()),
+        Action::Lie => {
+            let digest = head.query("digest").map_or_else(|| digest_of(&body), str::to_owned);
+            Answer::new(201).header("Docker-Content-Digest", digest)
+        }
+        Action::IgnoreRange => carry_out(shared, head, subject, body, None),
+        Action::WrongRange => carry_out(shared, head, subject, body, Some(1)),
+        Action::NoMount => carry_out(shared, &head.without_query(), subject, body, Some(0)),
+        _ => carry_out(shared, head, subject, body, Some(0)),
+    }
+}
+
+/// The host that redirects and uploads lead to.
+fn other_host(shared: &Shared, head: &Head, subject: Subject, body: Vec<u8>) -> Answer {
+    match head.query("hops").map(str::parse::<u32>) {
+        Some(Ok(hops)) if hops > 1 => {
+            redirect(format!("http://{}{}?hops={}", shared.other, head.path, hops - 1))
+        }
+        Some(Err(_)) if is_first(shared, head) => Answer::new(403),
+        _ => carry_out(shared, head, subject, body, Some(0)),
+    }
+}
+
+/// Whether this is the first question at an address of the other host.
+fn is_first(shared: &Shared, head: &Head) -> bool {
+    let asked = |entry: &Logged| entry.other_host && entry.request.contains(&head.path);
+    !shared.lock().log.iter().any(asked)
+}
+
+/// Does to a good answer what the fault wants.
+fn spoil(shared: &Shared, head: &Head, reply: &mut Answer, action: &Action) {
+    match action {
+        Action::StatusDone(status) => *reply = Answer::error(*status, "UNKNOWN"),
+        Action::Header(name, value) => reply.set(name, value.clone()),
+        Action::Flip => {
+            if let Some(byte) = reply.body.last_mut() {
+                *byte ^= 1;
+            }
+        }
+        Action::LongBody => reply.body.extend_from_slice(&[0; 1000]),
+        Action::Lines(name, count) => {
+            let line = |number| ((*name).to_owned(), format!("line {number}"));
+            reply.headers.extend((0..*count).map(line));
+        }
+        Action::LocationOther => {
+            let path = reply.headers.iter().find(|(name, _)| name == "Location");
+            let to = path.map(|(_, path)| format!("http://{}{path}", shared.other));
+            to.into_iter().for_each(|to| reply.set("Location", to));
+        }
+        Action::Moves if !head.path.contains("sha256:") => {
+            let spaces = shared.lock().log.len() + 1;
+            reply.body.extend(std::iter::repeat_n(b' ', spaces));
+            reply.set("Docker-Content-Digest", digest_of(&reply.body));
+        }
+        _ => {}
+    }
+}
+
 fn deliver(
     shared: &Shared,
     mut connection: Connection,
@@ -123,6 +182,18 @@ fn deliver(
     reply: &Answer,
     action: Option<&Action>,
 ) -> Option<Connection> {
+    if let Some(Action::Interim(count)) = action {
+        for _ in 0..*count {
+            connection.send(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+        }
+    }
+    if let Some(Action::Endless(length)) = action {
+        connection.send_head(reply, None).ok()?;
+        for _ in 0..*length >> 16 {
+            connection.send(&[b' '; 1 << 16]).ok()?;
+        }
+        return None;
+    }
     let full = reply.body.len();
     let half = full / 2;
     let sent_length = match action {
@@ -159,9 +230,26 @@ fn deliver(
         }
         _ => {
             connection.send(&reply.body[..sent_length]).ok()?;
-            Some(connection)
+            (!matches!(action, Some(Action::CloseAfter))).then_some(connection)
         }
     }
+}
+
+/// Reads the body as a busy server does.
+fn slowly(
+    shared: &Shared,
+    connection: &mut Connection,
+    head: &Head,
+    most: usize,
+    pause: Duration,
+) -> Option<Vec<u8>> {
+    let length: usize = head.header("content-length").and_then(|text| text.parse().ok())?;
+    let mut body = vec![0; length];
+    for piece in body.chunks_mut(most) {
+        connection.reader.read_exact(piece).ok()?;
+        shared.wait(pause);
+    }
+    Some(body)
 }
 
 fn redirect(location: String) -> Answer {
@@ -214,188 +302,8 @@ fn authorize(shared: &Shared, head: &Head, subject: Subject) -> bool {
     }
 }
 
-/// Whether the right secret came along, where one is wanted.
-fn may_have_token(state: &State, head: &Head, body: &[u8]) -> bool {
-    let Some(secret) = &state.token_secret else { return true };
-    let form = String::from_utf8_lossy(body);
-    let is_refresh = form.split('&').any(|field| field == "grant_type=refresh_token");
-    match head.method.as_str() {
-        "POST" => {
-            is_refresh && form.split('&').any(|field| field == format!("refresh_token={secret}"))
-        }
-        _ => head.header("authorization") == Some(secret),
-    }
-}
-
 fn challenge(shared: &Shared) -> Answer {
-    let realm = format!("Bearer realm=\"http://{}/token\",service=\"fault\"", shared.address);
-    Answer::error(401, "UNAUTHORIZED").header("WWW-Authenticate", realm)
-}
-
-/// The request as a good registry answers it. `skew` spoils where a range begins; without it
-/// ranges are ignored.
-fn carry_out(
-    shared: &Shared,
-    head: &Head,
-    subject: Subject,
-    body: Vec<u8>,
-    skew: Option<usize>,
-) -> Answer {
-    let mut state = shared.lock();
-    let (repository, last) = split(&head.path);
-    match subject {
-        Subject::Ping => Answer::new(200).header("Content-Type", "application/json").body("{}"),
-        Subject::Token if !may_have_token(&state, head, &body) => {
-            Answer::error(401, "UNAUTHORIZED")
-        }
-        Subject::Token => {
-            let name = format!("token-{}", state.tokens.len());
-            let uses = state.token_uses.unwrap_or(u32::MAX);
-            state.tokens.insert(name.clone(), uses);
-            let scope = head.query("scope").unwrap_or_default();
-            Answer::new(200).body(format!("{{\"token\":\"{name}\",\"scope\":\"{scope}\"}}"))
-        }
-        Subject::ManifestGet | Subject::ManifestHead => manifest(&state, &repository, &last),
-        Subject::ManifestPut => put_manifest(&mut state, head, &repository, &last, body),
-        Subject::BlobGet | Subject::BlobHead => {
-            match state.blobs.get(&(repository, last.clone())) {
-                Some(bytes) => blob(bytes, &last, head.header("range"), skew),
-                None => Answer::error(404, "BLOB_UNKNOWN"),
-            }
-        }
-        Subject::UploadPost => open_upload(&mut state, head, &repository, body),
-        Subject::UploadPatch => append(&mut state, head, &last, &body),
-        Subject::UploadStatus => match state.uploads.get(&last) {
-            Some(bytes) => upload_state(204, &head.path, bytes.len()),
-            None => Answer::error(404, "BLOB_UPLOAD_UNKNOWN"),
-        },
-        Subject::UploadPut => finish(&mut state, head, &repository, &last, &body),
-        Subject::UploadDelete => {
-            let known = state.uploads.remove(&last).is_some();
-            Answer::new(if known { 204 } else { 404 })
-        }
-        Subject::Other => Answer::error(404, "NAME_UNKNOWN"),
-    }
-}
-
-fn split(path: &str) -> (String, String) {
-    let path = path.strip_prefix("/v2/").unwrap_or(path);
-    let (rest, last) = path.rsplit_once('/').unwrap_or((path, ""));
-    let repository = ["/blobs/uploads", "/blobs", "/manifests"]
-        .iter()
-        .find_map(|suffix| rest.strip_suffix(suffix))
-        .unwrap_or(rest);
-    (repository.to_owned(), last.to_owned())
-}
-
-fn manifest(state: &State, repository: &str, reference: &str) -> Answer {
-    let digest = state.tags.get(&(repository.to_owned(), reference.to_owned()));
-    let digest = digest.map_or(reference, String::as_str).to_owned();
-    match state.manifests.get(&(repository.to_owned(), digest.clone())) {
-        Some((media_type, bytes)) => Answer::new(200)
-            .header("Content-Type", media_type.as_str())
-            .header("Docker-Content-Digest", digest)
-            .body(bytes.as_ref().clone()),
-        None => Answer::error(404, "MANIFEST_UNKNOWN"),
-    }
-}
-
-fn put_manifest(
-    state: &mut State,
-    head: &Head,
-    repository: &str,
-    reference: &str,
-    body: Vec<u8>,
-) -> Answer {
-    let digest = digest_of(&body);
-    if reference.starts_with("sha256:") && reference != digest {
-        return Answer::error(400, "DIGEST_INVALID");
-    }
-    let (children, blobs) = State::named(&body);
-    let key = |digest: &String| (repository.to_owned(), digest.clone());
-    let complete = children.iter().all(|child| state.manifests.contains_key(&key(child)))
-        && blobs.iter().all(|blob| state.blobs.contains_key(&key(blob)));
-    if !complete {
-        return Answer::error(404, "MANIFEST_BLOB_UNKNOWN");
-    }
-    let media_type = head.header("content-type").unwrap_or_default();
-    state.put_manifest(repository, reference, media_type, body);
-    Answer::new(201)
-        .header("Location", format!("/v2/{repository}/manifests/{digest}"))
-        .header("Docker-Content-Digest", digest)
-}
-
-fn blob(bytes: &[u8], digest: &str, range: Option<&str>, skew: Option<usize>) -> Answer {
-    let start = range
-        .and_then(|text| text.strip_prefix("bytes="))
-        .and_then(|text| text.split('-').next())
-        .and_then(|text| text.parse::<usize>().ok());
-    let whole = Answer::new(200)
-        .header("Content-Type", "application/octet-stream")
-        .header("Docker-Content-Digest", digest);
-    match (start, skew) {
-        (Some(start), Some(skew)) if start < bytes.len() => {
-            let start = start.saturating_sub(skew * 7);
-            let end = bytes.len() - 1;
-            let mut answer = whole.body(&bytes[start..]);
-            answer.status = 206;
-            answer.header("Content-Range", format!("bytes {start}-{end}/{}", bytes.len()))
-        }
-        (Some(_), Some(_)) => Answer::error(416, "RANGE_INVALID"),
-        _ => whole.body(bytes),
-    }
-}
-
-fn open_upload(state: &mut State, head: &Head, repository: &str, body: Vec<u8>) -> Answer {
-    if let (Some(digest), Some(from)) = (head.query("mount"), head.query("from")) {
-        let found = state.blobs.get(&(from.to_owned(), digest.to_owned())).cloned();
-        if let Some(bytes) = found {
-            state.blobs.insert((repository.to_owned(), digest.to_owned()), bytes);
-            return Answer::new(201)
-                .header("Location", format!("/v2/{repository}/blobs/{digest}"))
-                .header("Docker-Content-Digest", digest);
-        }
-    }
-    let name = format!("upload-{}", state.next_upload);
-    state.next_upload += 1;
-    state.uploads.insert(name.clone(), body);
-    upload_state(202, &format!("/v2/{repository}/blobs/uploads/{name}"), 0)
-}
-
-fn upload_state(status: u16, path: &str, length: usize) -> Answer {
-    let end = length.saturating_sub(1);
-    Answer::new(status)
-        .header("Location", path)
-        .header("Range", format!("0-{end}"))
-        .header("Docker-Upload-UUID", path.rsplit('/').next().unwrap_or_default())
-}
-
-fn append(state: &mut State, head: &Head, name: &str, body: &[u8]) -> Answer {
-    let Some(bytes) = state.uploads.get_mut(name) else {
-        return Answer::error(404, "BLOB_UPLOAD_UNKNOWN");
-    };
-    let start = head
-        .header("content-range")
-        .and_then(|text| text.split('-').next())
-        .and_then(|text| text.parse::<usize>().ok());
-    if start.is_some_and(|start| start != bytes.len()) {
-        return upload_state(416, &head.path, bytes.len());
-    }
-    bytes.extend_from_slice(body);
-    upload_state(202, &head.path, bytes.len())
-}
-
-fn finish(state: &mut State, head: &Head, repository: &str, name: &str, body: &[u8]) -> Answer {
-    let Some(mut bytes) = state.uploads.remove(name) else {
-        return Answer::error(404, "BLOB_UPLOAD_UNKNOWN");
-    };
-    bytes.extend_from_slice(body);
-    let digest = head.query("digest").unwrap_or_default().to_owned();
-    if digest_of(&bytes) != digest {
-        return Answer::error(400, "DIGEST_INVALID");
-    }
-    state.put_blob(repository, bytes);
-    Answer::new(201)
-        .header("Location", format!("/v2/{repository}/blobs/{digest}"))
-        .header("Docker-Content-Digest", digest)
+    let realm = format!("http://{}/token", shared.address);
+    let challenge = shared.lock().challenge.replace("{realm}", &realm);
+    Answer::error(401, "UNAUTHORIZED").header("WWW-Authenticate", challenge)
 }

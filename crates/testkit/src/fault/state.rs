@@ -36,6 +36,8 @@ pub enum Subject {
     UploadDelete,
     /// Anything else.
     Other,
+    /// In a [`Fault`]: requests of every kind.
+    Any,
 }
 
 /// What a fault does to a request that it matches.
@@ -75,6 +77,26 @@ pub enum Action {
     Header(&'static str, String),
     /// Read the first half of the request's body, then reset.
     ResetMidway,
+    /// Send a body without an announced length, so many bytes of it.
+    Endless(u64),
+    /// Send so many interim answers before the answer.
+    Interim(u32),
+    /// Add so many header lines of one name.
+    Lines(&'static str, u32),
+    /// Close the connection after the answer, without a word.
+    CloseAfter,
+    /// Read the request's body slowly: so many bytes at a time, with this pause.
+    SlowRead(usize, Duration),
+    /// Send uploads to the other host.
+    LocationOther,
+    /// Do not mount, but open an upload.
+    NoMount,
+    /// Say yes and keep nothing: 201, with the digest that was asked for.
+    Lie,
+    /// Answer with the manifest in other bytes each time.
+    Moves,
+    /// Redirect to the other host, which refuses the first time as if the address had expired.
+    RedirectExpired,
 }
 
 /// A planned fault.
@@ -94,6 +116,8 @@ pub struct Fault {
 pub struct Logged {
     /// What it was.
     pub subject: Subject,
+    /// What it was about: the path; of uploads, where they are opened.
+    pub object: String,
     /// `GET /v2/…`, with the query.
     pub request: String,
     /// The answer, 0 when there was none.
@@ -125,6 +149,8 @@ pub(super) struct State {
     pub(super) tokens: BTreeMap<String, u32>,
     /// What the token server wants to see: the `Authorization` header, or the refresh token.
     pub(super) token_secret: Option<String>,
+    /// The challenge of a registry that wants tokens; `{realm}` is its token server.
+    pub(super) challenge: String,
     stopped: bool,
 }
 
@@ -154,6 +180,7 @@ impl Shared {
             token_uses: None,
             tokens: BTreeMap::new(),
             token_secret: None,
+            challenge: "Bearer realm=\"{realm}\",service=\"fault\"".to_owned(),
             stopped: false,
         };
         Self { state: Mutex::new(state), stop: Condvar::new(), address, other }
@@ -189,8 +216,9 @@ impl Shared {
 impl State {
     /// The action for a request, counted per path.
     pub(super) fn action(&mut self, subject: Subject, path: &str) -> Option<Action> {
-        for fault in self.faults.iter_mut().filter(|fault| fault.subject == subject) {
-            let used = fault.used.entry(path.to_owned()).or_default();
+        let meant = |fault: &&mut Fault| [subject, Subject::Any].contains(&fault.subject);
+        for fault in self.faults.iter_mut().filter(meant) {
+            let used = fault.used.entry(format!("{subject:?} {path}")).or_default();
             if fault.times.is_none_or(|times| *used < times) {
                 *used += 1;
                 return Some(fault.action.clone());
@@ -221,36 +249,38 @@ impl State {
         digest
     }
 
-    /// The digests that a manifest names.
-    pub(super) fn named(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+    /// The digests and sizes that a manifest names: manifests, then blobs.
+    pub(super) fn named(bytes: &[u8]) -> (Vec<Named>, Vec<Named>) {
         let json: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-        let digests = |value: &serde_json::Value| -> Vec<String> {
-            let list = value.as_array().cloned().unwrap_or_default();
-            list.iter()
-                .filter(|entry| entry.get("urls").is_none())
-                .filter_map(|entry| entry["digest"].as_str().map(str::to_owned))
-                .collect()
+        let named = |entry: &serde_json::Value| {
+            let digest = entry["digest"].as_str()?.to_owned();
+            Some((digest, entry["size"].as_u64()))
         };
-        let mut blobs = digests(&json["layers"]);
-        blobs.extend(json["config"]["digest"].as_str().map(str::to_owned));
-        (digests(&json["manifests"]), blobs)
+        let all = |value: &serde_json::Value| -> Vec<Named> {
+            let list = value.as_array().cloned().unwrap_or_default();
+            list.iter().filter(|entry| entry.get("urls").is_none()).filter_map(named).collect()
+        };
+        let mut blobs = all(&json["layers"]);
+        blobs.extend(named(&json["config"]));
+        (all(&json["manifests"]), blobs)
     }
 
     pub(super) fn missing(&self) -> Vec<String> {
         let mut missing = BTreeSet::new();
         for ((repository, tag), digest) in &self.tags {
-            let mut todo = vec![digest.clone()];
-            while let Some(digest) = todo.pop() {
-                let Some((_, bytes)) = self.manifests.get(&(repository.clone(), digest.clone()))
-                else {
+            let mut todo = vec![(digest.clone(), None)];
+            while let Some((digest, size)) = todo.pop() {
+                let key = (repository.clone(), digest.clone());
+                let found = self.manifests.get(&key).map(|(_, bytes)| bytes);
+                let Some(bytes) = found.filter(|bytes| is_whole(bytes, &digest, size)) else {
                     missing.insert(format!("{repository}:{tag} manifest {digest}"));
                     continue;
                 };
                 let (children, blobs) = Self::named(bytes);
                 todo.extend(children);
-                for blob in blobs {
+                for (blob, size) in blobs {
                     let stored = self.blobs.get(&(repository.clone(), blob.clone()));
-                    if stored.is_none_or(|bytes| digest_of(bytes) != blob) {
+                    if stored.is_none_or(|bytes| !is_whole(bytes, &blob, size)) {
                         missing.insert(format!("{repository}:{tag} blob {blob}"));
                     }
                 }
@@ -258,6 +288,13 @@ impl State {
         }
         missing.into_iter().collect()
     }
+}
+
+/// A digest, and the size where one is said.
+type Named = (String, Option<u64>);
+
+fn is_whole(bytes: &[u8], digest: &str, size: Option<u64>) -> bool {
+    digest_of(bytes) == digest && size.is_none_or(|size| size == bytes.len() as u64)
 }
 
 pub(super) fn digest_of(bytes: &[u8]) -> String {

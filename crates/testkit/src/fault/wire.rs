@@ -21,6 +21,12 @@ impl Head {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The same request with nothing asked for beside the path.
+    pub(crate) fn without_query(&self) -> Head {
+        let (method, path) = (self.method.clone(), self.path.clone());
+        Head { method, path, query: Vec::new(), headers: self.headers.clone() }
+    }
+
     pub(crate) fn shown(&self) -> String {
         let query: Vec<String> =
             self.query.iter().map(|(key, value)| format!("{key}={value}")).collect();
