@@ -246,7 +246,8 @@ fn read_digests(
         }
     };
     let read = |(platform, file): (Platform, String)| {
-        let path = RootPath::new(&file).map_err(failed)?;
+        // A volume that Kubernetes makes has links to its files.
+        let path = RootPath::new(&file).and_then(|path| root.resolve(&path)).map_err(failed)?;
         let bytes = root.read(&path, MAX_DIGEST_FILE).map_err(failed)?;
         let text = String::from_utf8_lossy(&bytes);
         match Digest::parse(text.trim()) {
@@ -332,6 +333,17 @@ mod tests {
                  among the files in `DIR` (linux-amd64.digest, linux-arm-v7.digest, \
                  linux-arm64.digest)"),
         );
+    }
+
+    #[test]
+    fn files_of_a_kubernetes_volume_are_links() {
+        let scratch = ScratchRoot::new();
+        let lines = format!("f 0644 /..data/linux-amd64.digest {:?}", d('a'));
+        tree::make(scratch.path(), &lines);
+        let link = "l 0777 /linux-amd64.digest -> ..data/linux-amd64.digest";
+        tree::make(scratch.path(), link);
+        let found = read_digests(scratch.path(), &[]).expect("because it is there");
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

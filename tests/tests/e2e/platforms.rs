@@ -289,16 +289,16 @@ fn legacy(lab: &Arc<Lab>) -> Result<()> {
 fn no_tag(lab: &Arc<Lab>) -> Result<()> {
     // A registry that is there and takes nothing.
     let server = HttpServer::start(vec![Page::new("/v2/", "{}")]);
-    let second = format!("{}/e2e/whole:v1", server.host());
+    let second = format!("{}/e2e/whole", server.host());
     let build = context(lab.build("whole")?.dockerfile(COPIES)?)?.push();
     let outcome = build
-        .arg(format!("--destination={second}"))
+        .arg(format!("--destination={second}:v1"))
         .arg("--skip-push-permission-check")
         .arg("--multi-platform=linux/amd64,linux/arm64")
         .arg("--publish-index")
         .arg("--digest-file=digest")
         .run()?;
-    outcome.failed(1, &[&format!("failed to push to destination {second}")])?;
+    outcome.failed(1, &[&format!("failed to push to destination {second}@sha256:")])?;
     outcome.wrote_none_of(&["digest", "digest.linux-amd64"])?;
     let found = tags(lab, "e2e/whole")?;
     ensure!(!found.contains("latest"), "the first destination has a tag: {found}");
