@@ -241,3 +241,115 @@ fn factor(values: &Values) -> Result<f64, Error> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::{Parsed, executor_flags, report};
+
+    fn flags(line: &[&str], variables: &[(&str, &str)]) -> Result<RegistryFlags, String> {
+        let line = line.iter().chain(&["--no-push"]).map(OsString::from);
+        match executor_flags(line, &Environment::from_pairs(variables)) {
+            Ok(Parsed::Run(flags)) => Ok(flags.registry),
+            Ok(Parsed::Print(text)) => Err(text),
+            Err(error) => Err(report::usage_error(&error)),
+        }
+    }
+
+    fn check_stand_ins(line: &[&str], variables: &[(&str, &str)], expected: &[&str]) {
+        let found = flags(line, variables).expect("because the line is good").stand_ins;
+        let found: Vec<String> =
+            found.iter().map(|(registry, place)| format!("{registry}={place}")).collect();
+        assert_eq!(found, expected, "{line:?} {variables:?}");
+    }
+
+    #[test]
+    fn maps_then_mirrors_and_flags_then_variables() {
+        check_stand_ins(&[], &[("KANIKO_REGISTRY_MIRROR", "")], &[]);
+        check_stand_ins(&["--registry-map=", "--registry-mirror="], &[], &[]);
+        check_stand_ins(
+            &[
+                "--registry-mirror=m1",
+                "--registry-map=a=1;b=2; a=3 ;",
+                "--registry-mirror=m2",
+                "--registry-map=a=4",
+            ],
+            &[("KANIKO_REGISTRY_MAP", "b=5;c=6"), ("KANIKO_REGISTRY_MIRROR", "m3")],
+            &[
+                "a=1",
+                "b=2",
+                "a=3",
+                "a=4",
+                "b=5",
+                "c=6",
+                "index.docker.io=m1",
+                "index.docker.io=m2",
+                "index.docker.io=m3",
+            ],
+        );
+    }
+
+    fn check_again(line: &[&str], variables: &[(&str, &str)], expected: (u32, u64, u64, f64)) {
+        let found = flags(line, variables).expect("because the line is good").push_again;
+        let milliseconds = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(0);
+        let Again { times, first_pause, longest_pause, factor } = found;
+        let found = (times, milliseconds(first_pause), milliseconds(longest_pause), factor);
+        assert_eq!(found, expected, "{line:?} {variables:?}");
+    }
+
+    #[test]
+    fn how_often_again() {
+        check_again(&[], &[], (0, 1_000, 30_000, 2.0));
+        check_again(&["--push-retry=5"], &[("KANIKO_PUSH_RETRY", "3")], (5, 1_000, 30_000, 2.0));
+        check_again(&[], &[("KANIKO_PUSH_RETRY", "3")], (3, 1_000, 30_000, 2.0));
+        let slow = ["--push-retry-initial-delay=7", "--push-retry-max-delay=0x10"];
+        check_again(&slow, &[], (0, 7, 16, 2.0));
+        check_again(&["--push-retry-backoff-multiplier=1.5"], &[], (0, 1_000, 30_000, 1.5));
+        let pull = |line: &[&str], variables: &[(&str, &str)]| {
+            flags(line, variables).expect("because the line is good").pull_again.times
+        };
+        assert_eq!(pull(&["--image-download-retry=4"], &[]), 4);
+        assert_eq!(pull(&[], &[("KANIKO_IMAGE_DOWNLOAD_RETRY", "2")]), 2);
+    }
+
+    #[test]
+    fn what_is_refused_names_the_flag() {
+        let form =
+            "expected format: my.registry.url=/path/to/client.crt,/path/to/client.key / hint";
+        for (line, expected) in [
+            ("--registry-map=a", "invalid argument value. expect key=value, got a"),
+            ("--registry-map=a=b;c", "invalid argument value. expect key=value, got c"),
+            ("--registry-client-cert=h", "invalid argument value. expect key=value, got h"),
+            ("--registry-client-cert=h=/c", form),
+            ("--registry-client-cert=h=/c,", form),
+            ("--registry-client-cert=h=/c,/k,/x", form),
+            ("--registry-client-cert==/c,/k", form),
+            ("--push-retry=-1", "it must be 0 or more, and fit in 32 bits"),
+            ("--push-retry=often", "strconv.ParseInt: parsing \"often\": invalid syntax"),
+            ("--push-retry-initial-delay=-5", "it must be 0 or more, and fit in 32 bits"),
+            ("--push-retry-backoff-multiplier=0.5", "it must be a number from 1 to 1000"),
+            ("--push-retry-backoff-multiplier=NaN", "it must be a number from 1 to 1000"),
+            ("--max-network-concurrency=-2", "it must be 0 or more, and fit in 32 bits"),
+        ] {
+            let error = flags(&[line], &[]).expect_err(line).replace('\n', " / ");
+            assert!(error.contains(expected), "{line}: {error}");
+            let flag = line.split_once('=').map_or(line, |(flag, _)| flag);
+            assert!(error.contains(&format!("for \"{flag}\" flag")), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_with_commas_and_switches() {
+        let line = ["--allowed-registries=a, b", "--allowed-registries=c", "--denied-repos=d,"];
+        let found = flags(&line, &[("GODEBUG", "x=1,http2client=0")]).expect("it is good");
+        assert_eq!(found.registries.allowed, ["a", "b", "c"]);
+        assert_eq!(found.repositories.denied, ["d"]);
+        assert!(found.http1_only);
+        assert!(!flags(&[], &[("GODEBUG", "http2client=1")]).expect("it is good").http1_only);
+        let parallel = |text: &str| flags(&[text], &[]).expect("it is good").parallel;
+        assert_eq!(parallel("--max-network-concurrency=9"), Some(9));
+        assert_eq!(parallel("--max-network-concurrency=0"), None);
+    }
+}

@@ -208,3 +208,57 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
         false => Ok(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(flags: &RegistryFlags, variables: &[(&str, &str)]) -> Registries {
+        let environment = Environment::from_pairs(variables);
+        registries(flags, &environment).expect("because the flags are good")
+    }
+
+    #[test]
+    fn kanikos_token_comes_first() {
+        let version = cli::VERSION;
+        for (client_type, expected) in [
+            (None, format!("kaniko/1.28.3 kaniko-rs/{version}")),
+            (Some("Upstream"), format!("kaniko/1.28.3,Upstream kaniko-rs/{version}")),
+            // Nothing gets into a header that is no part of a word.
+            (Some("a b\r\nX: y\u{fc}"), format!("kaniko/1.28.3,abX:y kaniko-rs/{version}")),
+        ] {
+            let variables: Vec<_> =
+                client_type.iter().map(|name| ("UPSTREAM_CLIENT_TYPE", *name)).collect();
+            let made = made(&RegistryFlags::default(), &variables);
+            assert_eq!(made.pull.http.user_agent, expected);
+            assert_eq!(made.push.http.user_agent, expected);
+        }
+    }
+
+    #[test]
+    fn docker_hub_has_one_name_and_directions_their_own_flags() {
+        let hosts = || vec!["docker.io".to_owned(), "r:5".to_owned()];
+        let flags = RegistryFlags {
+            insecure: true,
+            skip_tls_verify_pull: true,
+            insecure_registries: hosts(),
+            skip_tls_verify_registries: hosts(),
+            stand_ins: vec![("docker.io".to_owned(), "m".to_owned())],
+            only_stand_ins: true,
+            parallel: Some(9),
+            ..RegistryFlags::default()
+        };
+        let Registries { pull, push } = made(&flags, &[]);
+        let names = BTreeSet::from(["index.docker.io".to_owned(), "r:5".to_owned()]);
+        for one in [&pull, &push] {
+            assert_eq!(one.insecure_registries, names);
+            assert_eq!(one.skip_tls_verify_registries, names);
+            assert_eq!(one.parallel, 9);
+        }
+        assert_eq!((pull.insecure, pull.skip_tls_verify), (false, true));
+        assert_eq!((push.insecure, push.skip_tls_verify), (true, false));
+        // What is pushed goes where it is sent.
+        assert!(pull.routes.only_stand_ins && pull.routes != Routes::default());
+        assert_eq!(push.routes, Routes::default());
+    }
+}
