@@ -30,7 +30,8 @@ fn flags() -> String {
     let mut text = "# Flags\n\nGenerated from the flag tables in `crates/cli` by `cargo xtask \
                     codegen`; do not edit.\nNames, short names and defaults are kaniko's. A flag \
                     that is not implemented is an error that names it.\n`executor doctor` \
-                    takes the same flags and says what can be built with them.\n"
+                    takes the same flags and says what can be built with them; `executor login \
+                    --help` lists its own.\n"
         .to_owned();
     for (program, table) in [("executor", cli::executor_table()), ("warmer", cli::warmer_table())] {
         let _ = write!(

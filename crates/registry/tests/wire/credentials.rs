@@ -1,11 +1,16 @@
 //! Who we are to a registry: passwords, tokens for them, and what is said where they do not do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use registry::{Client, DockerConfig, GitLab, Keychain, Source};
+use registry::{
+    Asking, Client, Cloud, Credential, DockerConfig, GitLab, Grant, Keychain, Roots, Source,
+};
 use testkit::fault::{Action, FaultRegistry, Subject};
+use testkit::internet::{AUTHORITY, Behind, Internet};
 use testkit::registry::{Registry, USER};
 
 use crate::support::{chain, client_with, image, reference, silent};
@@ -132,4 +137,58 @@ async fn a_refresh_token_goes_along_no_redirect() {
     let result = push(&client(&[(&host, "\"identitytoken\": \"s3cret\"")]), &host).await;
     assert!(result.contains("where our secrets do not go"), "{result}");
     assert!(!registry.log().iter().any(|entry| entry.other_host), "{:?}", registry.log());
+}
+
+/// A cloud that lends what the registry takes, for so long.
+#[derive(Debug)]
+struct Lender {
+    lifetime: Duration,
+    asked: AtomicUsize,
+}
+
+impl Cloud for Lender {
+    fn name(&self) -> &'static str {
+        "lender"
+    }
+
+    fn helper(&self) -> &'static str {
+        "lender"
+    }
+
+    fn serves(&self, registry: &str) -> bool {
+        registry == "registry.test"
+    }
+
+    fn grant<'a>(&'a self, _: &'a str) -> Asking<'a> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let (user, password) = ("AWS".to_owned(), "ecr-password".to_owned());
+        let credential = Credential::Password { user, password };
+        let until = Some(tokio::time::Instant::now() + self.lifetime);
+        Box::pin(std::future::ready(Ok(Some(Grant { credential, until, origin: "it".to_owned() }))))
+    }
+}
+
+/// What a cloud lends is kept for as long as it is good; a build may take longer.
+#[tokio::test]
+async fn what_is_lent_is_asked_for_again() {
+    let registry = Registry::start_in_a_cloud().expect("because docker-registry is installed");
+    let internet = Internet::start(&[("registry.test", Behind::Tls(registry.address()))]);
+    let check = async |lifetime: Duration, expected: bool| {
+        let lender = Arc::new(Lender { lifetime, asked: AtomicUsize::new(0) });
+        let cloud: Arc<dyn Cloud> = lender.clone();
+        let client = client_with(|options| {
+            let sources = vec![Source::Cloud(cloud)];
+            options.keychain = Arc::new(Keychain { sources, ..Keychain::default() });
+            options.http.roots = Roots::default().with_pem(AUTHORITY, "test").expect("it is PEM");
+            options.http.proxies.https = Some(internet.proxy());
+        });
+        let name = reference("registry.test", "app:v1");
+        for _ in 0..2 {
+            client.check_push(&name).await.expect("because it is the password");
+        }
+        let again = lender.asked.load(Ordering::SeqCst) > 1;
+        assert_eq!(again, expected, "{lifetime:?}");
+    };
+    check(Duration::from_secs(3600), false).await;
+    check(Duration::ZERO, true).await;
 }
