@@ -86,6 +86,10 @@ impl Client {
         let (descriptor, manifest) =
             found.map_err(|cause| cause.while_trying("resolve image", reference))?;
         let reference = reference.with_digest(descriptor.digest.clone());
+        if manifest.config.size > CONFIG_LIMIT {
+            let cause = Cause::Size { expected: CONFIG_LIMIT, found: manifest.config.size };
+            return Err(cause.while_trying("read the config of", &reference));
+        }
         let place = self.place_with(&reference, &manifest.config.digest, patience)?;
         let (permit, nobody) = (self.permit().await, Suspects::default());
         let stream = BlobStream::open([place].into(), &manifest.config, permit, nobody).await?;

@@ -3,6 +3,7 @@
 mod abandon;
 mod access;
 mod bulk;
+mod corpus;
 mod credentials;
 mod faults;
 mod index;
