@@ -15,6 +15,7 @@ use transport::{
 use url::Url;
 
 use crate::auth::{self, Token};
+use crate::challenge::{Challenge, challenges};
 use crate::error::{Cause, Error};
 use crate::options::ClientOptions;
 use crate::{Asked, Grant, Keychain};
@@ -133,10 +134,10 @@ impl Endpoint {
 
     /// The first question, and how it is answered: the registry's root, the status, and what it
     /// wants. Every status but success and a challenge is an error.
-    pub(crate) async fn greet(&self) -> Result<(Url, StatusCode, Vec<auth::Challenge>), Cause> {
+    pub(crate) async fn greet(&self) -> Result<(Url, StatusCode, Vec<Challenge>), Cause> {
         let base = self.base().await?.clone();
         let response = self.http.send(&Request::new(Method::GET, self.url("").await?)).await?;
-        let (status, challenges) = (response.status(), auth::challenges(response.headers()));
+        let (status, challenges) = (response.status(), challenges(response.headers()));
         match status {
             StatusCode::UNAUTHORIZED => response.discard().await,
             _ => accept(response).await?.discard().await,
@@ -179,7 +180,7 @@ impl Endpoint {
         // What another task fetched may be used up already; what this one fetched is its last try.
         let mut fetched = false;
         while response.status() == StatusCode::UNAUTHORIZED && !fetched {
-            let challenges = auth::challenges(response.headers());
+            let challenges = challenges(response.headers());
             response.discard().await;
             let (token, new) = self.new_token(scopes, used.as_ref(), base, &challenges).await?;
             fetched = new;
@@ -219,7 +220,7 @@ impl Endpoint {
         scopes: &Scopes,
         used: Option<&Token>,
         base: &Url,
-        challenges: &[auth::Challenge],
+        challenges: &[Challenge],
     ) -> Result<(Token, bool), Cause> {
         let mut tokens = self.tokens.lock().await;
         if let Some(token) = tokens.get(scopes)

@@ -25,9 +25,12 @@ mod source;
 mod upload;
 
 mod auth;
+mod challenge;
 mod credential;
 mod endpoint;
 mod error;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod progress;
 mod verify;
 
@@ -40,6 +43,8 @@ pub use credential::{
     HelperError, Helpers, HostVariables, Keychain, Login, LoginError, Source, Stored,
 };
 pub use error::{Cause, Error};
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::headers;
 pub use options::ClientOptions;
 pub use progress::{Progress, Silent, Transfer};
 pub use pull::BlobStream;

@@ -118,7 +118,7 @@ fn cut(
         })
 }
 
-fn range_start(header: Option<&str>) -> Option<u64> {
+pub(crate) fn range_start(header: Option<&str>) -> Option<u64> {
     header?.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.parse().ok()
 }
 

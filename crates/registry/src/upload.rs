@@ -312,7 +312,7 @@ fn range_end(response: &Response) -> Option<u64> {
     parse_range_end(response.header("range")?)
 }
 
-fn parse_range_end(text: &str) -> Option<u64> {
+pub(crate) fn parse_range_end(text: &str) -> Option<u64> {
     let text = text.trim();
     let text = text.strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
     text.strip_prefix("0-")?.parse().ok()
