@@ -5,6 +5,7 @@
 
 mod doctor;
 mod login;
+mod push;
 mod report;
 mod request;
 mod session;
@@ -13,15 +14,17 @@ mod work;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::{Environment, Parsed, console};
+use cli::{Environment, Parsed, Subcommand, console};
 
 fn main() -> ExitCode {
     // Before anything else can look; where it fails, entering the rung fails with the reason.
     let _ = sys::hide_memory();
     let environment = Environment::take();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(line) = cli::login_line(&arguments) {
-        return login::run(line, &environment);
+    match Subcommand::find(&arguments) {
+        Some((Subcommand::Login, line)) => return login::run(line, &environment),
+        Some((Subcommand::Push, line)) => return push::run(line, &environment),
+        None => {}
     }
     match cli::executor_flags(arguments, &environment) {
         Err(error) => {

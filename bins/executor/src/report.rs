@@ -85,6 +85,9 @@ impl Observer for Log {
                 tracing::debug!("{destination} took {took:.2?}");
                 tracing::info!("Pushed {repository}@{digest}");
             }
+            Event::PushFailed { destination, reason } => {
+                tracing::error!("Not pushed to {destination}: {reason}");
+            }
             Event::Written { what, path } => tracing::info!("Wrote {what} {path}"),
             _ => {}
         }
@@ -137,8 +140,8 @@ pub(crate) fn built(outcome: Result<BuildOutcome, Failure>, request: &BuildReque
     }
 }
 
-/// The end of `--driver=ci`, which reads no Dockerfile.
-pub(crate) fn joined(outcome: Result<(), Failure>) -> ExitCode {
+/// The end of `push`, and of `--driver=ci`: they read no Dockerfile.
+pub(crate) fn pushed(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => end(&failure, None),

@@ -6,11 +6,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use builder::{
-    BuildRequest, Choice, Compression, DockerfilePlace, Emulation, EnterOptions, Entitlement,
-    ImageFormat, IndexOptions, JoinRequest, Lint, Outputs, Platform, Reference, RootPath, Secret,
-    Timestamp,
+    BuildRequest, Choice, Compression, DigestFiles, DigestPlace, DockerfilePlace, Emulation,
+    EnterOptions, Entitlement, ImageFormat, IndexOptions, JoinRequest, Lint, Outputs, Platform,
+    Reference, RootPath, Secret, Timestamp,
 };
-use cli::{Command, Driver, Environment, ExecutorFlags, SecretSource, SshFlag};
+use cli::{Command, DigestFlags, Driver, Environment, ExecutorFlags, Place, SecretSource, SshFlag};
 use connect::Registries;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -33,6 +33,7 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
         targets: flags.targets.clone(),
         build_args: flags.build_args.clone(),
         labels: flags.labels.clone(),
+        annotations: flags.annotations.clone(),
         platforms: flags.platforms.platforms.clone(),
         build_platform: Platform::host(),
         emulation: match flags.platforms.native_only {
@@ -56,7 +57,7 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
             cli::ImageFormat::Oci => ImageFormat::Oci,
             cli::ImageFormat::Docker => ImageFormat::Docker,
         }),
-        state_dir: state_dir(flags, environment, &here),
+        state_dir: state_dir(flags.kaniko_dir.as_deref(), environment, &here),
         build_id: format!("{}-{}", std::process::id(), now.seconds()),
         now,
         epoch,
@@ -114,8 +115,9 @@ fn absolute(path: &Path, here: &Path) -> PathBuf {
     here.join(path)
 }
 
-fn state_dir(flags: &ExecutorFlags, environment: &Environment, here: &Path) -> PathBuf {
-    match &flags.kaniko_dir {
+/// Where the state lies: where it is asked for, or where it lies in such a place.
+pub(crate) fn state_dir(asked: Option<&Path>, environment: &Environment, here: &Path) -> PathBuf {
+    match asked {
         Some(path) => absolute(path, here),
         None => {
             let in_container = cli::container::detect(environment).is_some();
@@ -225,12 +227,32 @@ fn outputs(flags: &ExecutorFlags, here: &Path) -> Result<Outputs> {
         ignore_immutable_tags: flags.registry.ignore_immutable_tags,
         tar_path: path(&flags.tar_path),
         oci_layout_path: path(&flags.oci_layout_path),
-        digest_file: path(&flags.digest_file),
-        image_name_with_digest_file: path(&flags.image_name_with_digest_file),
-        image_name_tag_with_digest_file: path(&flags.image_name_tag_with_digest_file),
+        digests: digest_files(&flags.digests, here)?,
         cleanup: flags.cleanup,
         restore: flags.preserve_context || !flags.pre_cleanup,
         materialize: flags.materialize,
+    })
+}
+
+/// Who is told what was pushed.
+pub(crate) fn digest_files(flags: &DigestFlags, here: &Path) -> Result<DigestFiles> {
+    let place = |place: &Option<Place>| -> Result<Option<DigestPlace>> {
+        Ok(match place {
+            Some(Place::File(path)) => Some(DigestPlace::File(absolute(path, here))),
+            Some(Place::Web(text)) => {
+                let url = text
+                    .parse()
+                    .map_err(|error| format!("the address of a digest file: {error}"))?;
+                Some(DigestPlace::Web(url))
+            }
+            None => None,
+        })
+    };
+    Ok(DigestFiles {
+        digest: place(&flags.digest)?,
+        names: place(&flags.names)?,
+        tagged_names: place(&flags.tagged_names)?,
+        images: flags.images.as_ref().map(|path| absolute(path, here)),
     })
 }
 

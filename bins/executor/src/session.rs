@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use builder::{BuildOutcome, BuildPlan, BuildRequest, EnterOptions, JoinRequest, Observer};
+use builder::{
+    BuildOutcome, BuildPlan, BuildRequest, EnterOptions, JoinRequest, Observer, PushRequest,
+};
 use sys::StopHandle;
 
 /// Why there is no image.
@@ -35,10 +37,28 @@ pub(crate) fn build(
     };
     let (isolation, stop, runtime) = ready().map_err(Failure::Setup)?;
     let built = runtime.block_on(builder::build(request, isolation, observer, stop.clone()));
-    built.map_err(|error| match (error, stop.signal()) {
+    built.map_err(|error| failure(error, &stop))
+}
+
+/// Pushes what is there already: no rung, no root.
+pub(crate) fn push(request: PushRequest, observer: Arc<dyn Observer>) -> Result<(), Failure> {
+    let ready = || -> Result<_, Box<dyn std::error::Error>> {
+        sys::nss::pin();
+        sys::signals::block_stopping()?;
+        let stop = StopHandle::new()?;
+        sys::signals::watch(&stop)?;
+        Ok((stop, tokio::runtime::Builder::new_multi_thread().enable_all().build()?))
+    };
+    let (stop, runtime) = ready().map_err(Failure::Setup)?;
+    let pushed = runtime.block_on(builder::push(request, observer, stop.clone()));
+    pushed.map(drop).map_err(|error| failure(error, &stop))
+}
+
+fn failure(error: builder::Error, stop: &StopHandle) -> Failure {
+    match (error, stop.signal()) {
         (builder::Error::Stopped, Some(signal)) => Failure::Signal(signal),
         (error, _) => Failure::Build(error),
-    })
+    }
 }
 
 /// Joins images that are there already: no rung, nothing is built.

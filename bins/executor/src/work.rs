@@ -16,7 +16,7 @@ pub(crate) fn run(flags: &ExecutorFlags, environment: &Environment) -> ExitCode 
     let observer: Arc<dyn builder::Observer> = Arc::new(report::Log::default());
     match request::to_join(flags, environment) {
         Ok(None) => {}
-        Ok(Some(join)) => return report::joined(session::join(&join, &observer)),
+        Ok(Some(join)) => return report::pushed(session::join(&join, &observer)),
         Err(error) => return report::setup_failed(error.as_ref()),
     }
     let request = match request::from_flags(flags, environment) {

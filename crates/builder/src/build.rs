@@ -12,6 +12,7 @@ use sys::StopHandle;
 
 use crate::bases::Bases;
 use crate::blobs::Blobs;
+use crate::digests::Web;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::foreign;
@@ -129,7 +130,8 @@ async fn build_product(
     // Removing a large root takes as long as pushing its layers, and neither needs the other.
     let removed = tokio::task::spawn_blocking(move || leftover.remove());
     let push = push.map(|client| publish::Push { client, uploads: &uploads });
-    let published = publish::publish(&product, &request.outputs, push, &blobs, observer);
+    let web = Web { settings: &request.push.http, retry: &request.push.retry };
+    let published = publish::publish(&product, &request.outputs, push, &blobs, observer, web);
     let published = or_stopped(stop, published).await;
     let removed = removed.await.map_err(|_| Error::Worker)?;
     published.and(removed)?;
@@ -191,7 +193,7 @@ fn check_runnable(
 }
 
 /// Gives up on network work as soon as the build is asked to stop.
-async fn or_stopped<T>(
+pub(crate) async fn or_stopped<T>(
     stop: &StopHandle,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
@@ -288,6 +290,7 @@ impl Stages {
         let roots = finished?;
         let image = |mut draft: ImageDraft| {
             draft.set_created(Some(created));
+            draft.annotate(&self.request.annotations);
             let format = publish::format(&self.request, draft.base_format());
             draft.finish(format)
         };

@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 
 use dockerfile::{ParseError, Span};
+use oci::Digest;
 use run::Exit;
+
+use crate::digests::SendError;
 
 use crate::foreign::ForeignError;
 use crate::join::JoinError;
@@ -136,6 +139,24 @@ pub enum Error {
         #[source]
         source: Box<registry::Error>,
     },
+    /// An address does not take the digest.
+    #[error("cannot send the digest to `{url}`")]
+    Send {
+        /// The address, without its query.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<SendError>,
+    },
+    /// What is to be pushed is not there, or is no image.
+    #[error("cannot push `{}`", path.display())]
+    ImageFile {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ImageFileError,
+    },
     /// The machine has no descriptor to spare.
     #[error("cannot make a stop handle")]
     Handle(#[source] std::io::Error),
@@ -157,6 +178,57 @@ fn also(count: usize) -> String {
         2 => " (and one more error)".to_owned(),
         more => format!(" (and {} more errors)", more - 1),
     }
+}
+
+/// Why a file or directory cannot be pushed as an image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageFileError {
+    /// It cannot be read, or its content kept.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A layout of several images. The text is kaniko's.
+    #[error("OCI layout must contain exactly one image, found {0}")]
+    NotOne(usize),
+    /// Something in an index that is no manifest.
+    #[error("its index has an entry of type `{0}`, which is no manifest")]
+    Below(String),
+    /// A layer of an archive cannot be read.
+    #[error("cannot read the layer `{layer}`")]
+    Read {
+        /// The member.
+        layer: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A layer of an archive cannot be unpacked or packed.
+    #[error("cannot take the layer `{layer}`")]
+    Layer {
+        /// The member.
+        layer: String,
+        /// Why.
+        #[source]
+        source: layer::Error,
+    },
+    /// A compression that docker's manifests have no name for.
+    #[error("the layer `{layer}` is compressed by {kind}; docker images have gzip")]
+    Compression {
+        /// The member.
+        layer: String,
+        /// How it is compressed.
+        kind: String,
+    },
+    /// The layer is not the one that the config speaks of.
+    #[error("the layer `{layer}` unpacks to `{found}`, but the config says `{expected}`")]
+    DiffId {
+        /// The member.
+        layer: String,
+        /// What the config says.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
 }
 
 /// Why a base image cannot be had.
@@ -355,6 +427,8 @@ impl Error {
             | Error::Stages(_)
             | Error::Output { .. }
             | Error::Push { .. }
+            | Error::Send { .. }
+            | Error::ImageFile { .. }
             | Error::Handle(_)
             | Error::Join(_)
             | Error::NotJoined

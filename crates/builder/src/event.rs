@@ -122,6 +122,13 @@ pub enum Event {
         /// How long it took.
         took: Duration,
     },
+    /// A destination of several does not have the image.
+    PushFailed {
+        /// The destination.
+        destination: String,
+        /// Why, with all causes.
+        reason: String,
+    },
     /// A file or directory with the image was written.
     Written {
         /// What was written: `docker archive` or `OCI layout`.

@@ -11,9 +11,11 @@ use registry::{Client, ClientOptions};
 use rootfs::{RootDir, RootPath};
 
 use crate::build::check_push;
+use crate::digests::Web;
+use crate::each::{Reached, to_each};
 use crate::error::Error;
 use crate::event::{Event, Observer};
-use crate::publish::{self, Digests, write_digests};
+use crate::publish::{self, tell};
 use crate::request::Outputs;
 
 /// What is to be joined, and where the index goes.
@@ -157,13 +159,13 @@ pub async fn join(request: &JoinRequest, observer: &Arc<dyn Observer>) -> Result
     }
     let index = outputs.index.clone().unwrap_or_default().index(entries);
     observer.observe(&Event::IndexFinished { digest: index.digest().to_string() });
+    let mut reached = Reached::unpushed(&outputs.destinations);
     if outputs.push {
-        for destination in &outputs.destinations {
-            push_index(&client, destination, &index, outputs, observer).await?;
-        }
+        let push = |to| push_index(&client, to, &index, outputs, observer);
+        reached = to_each(outputs.destinations.iter(), observer, push).await;
     }
-    let digests = Digests { whole: index.digest(), platforms: wanted.clone() };
-    write_digests(&digests, outputs)?;
+    let web = Web { settings: &request.registry.http, retry: &request.registry.retry };
+    tell(index.digest(), wanted, reached, outputs, web).await?;
     Ok(index.digest().clone())
 }
 

@@ -14,6 +14,8 @@ mod blobs;
 mod build;
 mod caches;
 mod cores;
+mod digests;
+mod each;
 mod error;
 mod event;
 mod files;
@@ -26,6 +28,7 @@ mod prepare;
 mod product;
 mod program;
 mod publish;
+mod push;
 mod remote;
 mod request;
 mod schedule;
@@ -37,11 +40,13 @@ mod workdir;
 mod workspace;
 
 pub use build::{BuildOutcome, build, dockerfile_text, plan_only};
-pub use error::{BaseError, Error, StepError};
+pub use digests::{DigestFiles, DigestPlace, SendError};
+pub use error::{BaseError, Error, ImageFileError, StepError};
 pub use event::{Event, LayerSummary, Observer, StageName};
 pub use foreign::ForeignError;
 pub use join::{JoinError, JoinRequest, join};
 pub use prepare::read_host_file;
+pub use push::{PushRequest, push};
 pub use request::{BuildRequest, Emulation, IndexOptions, Outputs};
 
 // What a caller needs of the crates below, to make a request.

@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use oci::{Digest, Image, ImageFormat, Platform, Reference};
 use registry::Client;
-use store::{DockerArchive, OciLayout, write_output};
+use store::{DockerArchive, OciLayout};
 
 use crate::blobs::Blobs;
+use crate::digests::{self, Digests, Web};
+use crate::each::{Reached, to_each};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::join;
@@ -39,6 +41,7 @@ pub(crate) async fn publish(
     push: Option<Push<'_>>,
     blobs: &Blobs,
     observer: &Arc<dyn Observer>,
+    web: Web<'_>,
 ) -> Result<(), Error> {
     if outputs.tar_path.is_some() || outputs.oci_layout_path.is_some() {
         for one in &product.images {
@@ -50,15 +53,15 @@ pub(crate) async fn publish(
             .await
             .map_err(|_| Error::Worker)??;
     }
+    let mut reached = Reached::unpushed(&outputs.destinations);
     if let Some(push) = push {
-        for destination in &outputs.destinations {
-            push.images(product, destination, outputs, blobs, observer).await?;
-        }
+        let images = |to| push.images(product, to, outputs, blobs, observer);
+        reached = to_each(outputs.destinations.iter(), observer, images).await;
         if let Some(index) = &product.index {
-            // Every destination has every image by now: no tag leads to half of them.
-            for destination in &outputs.destinations {
-                join::push_index(push.client, destination, index, outputs, observer).await?;
-            }
+            // A destination has every image by now: no tag leads to half of them.
+            let to = std::mem::take(&mut reached.destinations);
+            let index = |to| join::push_index(push.client, to, index, outputs, observer);
+            reached = to_each(to.into_iter(), observer, index).await.after(reached.failure);
         }
     }
     let named = |one: &PlatformImage| (one.platform.clone(), one.image.digest().clone());
@@ -66,7 +69,24 @@ pub(crate) async fn publish(
         Some(_) => product.images.iter().map(named).collect(),
         None => Vec::new(),
     };
-    write_digests(&Digests { whole: &product.digest, platforms }, outputs)
+    tell(&product.digest, platforms, reached, outputs, web).await
+}
+
+/// Writes the digest files for the destinations that have the image; then the first failure is told.
+pub(crate) async fn tell(
+    whole: &Digest,
+    platforms: Vec<(Platform, Digest)>,
+    reached: Reached<'_>,
+    outputs: &Outputs,
+    web: Web<'_>,
+) -> Result<(), Error> {
+    let Reached { destinations, failure } = reached;
+    if failure.is_none() || !destinations.is_empty() {
+        let digests =
+            Digests { whole, platforms, destinations: &destinations, pushed: outputs.push };
+        digests::write(&digests, &outputs.digests, web).await?;
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Tells of a push before and after it. Where the registry keeps the tag from being changed, that is
@@ -231,46 +251,6 @@ fn files(
     Ok(())
 }
 
-/// What the digest files say.
-pub(crate) struct Digests<'a> {
-    /// The image's, or the index's.
-    pub whole: &'a Digest,
-    /// Those of the images below an index.
-    pub platforms: Vec<(Platform, Digest)>,
-}
-
-/// Writes the digest file, one beside it for each image of an index (`FILE.linux-arm-v7`), and the
-/// files of names.
-pub(crate) fn write_digests(digests: &Digests<'_>, outputs: &Outputs) -> Result<(), Error> {
-    let digest = digests.whole;
-    let write = |path: Option<&Path>, text: &str| match path {
-        Some(path) => write_output(path, text.as_bytes()).map_err(|source| Error::Output {
-            what: "digest file",
-            path: path.to_owned(),
-            source,
-        }),
-        None => Ok(()),
-    };
-    if let Some(file) = &outputs.digest_file {
-        for (platform, digest) in &digests.platforms {
-            let mut beside = file.clone().into_os_string();
-            beside.push(format!(".{}", join::file_part(platform)));
-            write(Some(Path::new(&beside)), digest.as_str())?;
-        }
-    }
-    write(outputs.digest_file.as_deref(), digest.as_str())?;
-    let mut names = String::new();
-    let mut tags = String::new();
-    for destination in &outputs.destinations {
-        let repository = format!("{}/{}", destination.registry(), destination.repository());
-        let tag = destination.tag().unwrap_or("latest");
-        names.push_str(&format!("{repository}@{digest}\n"));
-        tags.push_str(&format!("{repository}:{tag}@{digest}\n"));
-    }
-    write(outputs.image_name_with_digest_file.as_deref(), &names)?;
-    write(outputs.image_name_tag_with_digest_file.as_deref(), &tags)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -294,6 +274,7 @@ mod tests {
             targets: Vec::new(),
             build_args: Vec::new(),
             labels: Vec::new(),
+            annotations: std::collections::BTreeMap::new(),
             platforms: Vec::new(),
             build_platform: Platform::new("linux", "amd64"),
             emulation: Emulation::IfPossible,

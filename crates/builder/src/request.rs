@@ -9,6 +9,8 @@ use oci::{ImageFormat, Platform, Reference, Timestamp};
 use plan::{Entitlement, Lint};
 use sys::Secret;
 
+use crate::digests::DigestFiles;
+
 /// One build.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
@@ -23,6 +25,8 @@ pub struct BuildRequest {
     pub build_args: Vec<(String, String)>,
     /// `--label`: set on the image after everything else.
     pub labels: Vec<(String, String)>,
+    /// `--annotation`: said in the manifest.
+    pub annotations: BTreeMap<String, String>,
     /// What the image is built for, if the caller named it: it then wins over what base images say.
     /// Of several platforms each gets an image, and [`Outputs::index`] says how they are joined.
     pub platforms: Vec<Platform>,
@@ -107,12 +111,8 @@ pub struct Outputs {
     pub tar_path: Option<PathBuf>,
     /// An OCI layout to write.
     pub oci_layout_path: Option<PathBuf>,
-    /// Takes the digest.
-    pub digest_file: Option<PathBuf>,
-    /// Takes `repository@digest` of each destination, a line each.
-    pub image_name_with_digest_file: Option<PathBuf>,
-    /// Takes `repository:tag@digest` of each destination, a line each.
-    pub image_name_tag_with_digest_file: Option<PathBuf>,
+    /// Who is told what was pushed.
+    pub digests: DigestFiles,
     /// On the rung `in-place`: `/` does not hold the image's files after the build, but what
     /// `restore` says; on every rung nothing of the build stays in the state directory but caches
     /// of RUN.

@@ -29,7 +29,7 @@ pub enum Error {
     #[error("you must provide --destination, or use --no-push")]
     NoDestination,
     #[error("accepts 1 arg(s), received {count}")]
-    OneArgument { count: usize },
+    OneArgument { count: usize, form: &'static str },
     #[error("username required")]
     NoUser,
     #[error("a password must be supplied via --password or --password-stdin")]
@@ -85,7 +85,7 @@ impl Error {
             | Self::UnknownCommand { bool_flag: None, .. }
             | Self::Grammar(_)
             | Self::NotUnicode { .. } => Some("--help lists the flags".to_owned()),
-            Self::OneArgument { .. } => Some("executor login REGISTRY -u USER".to_owned()),
+            Self::OneArgument { form, .. } => Some((*form).to_owned()),
             Self::InvalidVariable { .. }
             | Self::NoDestination
             | Self::NoUser

@@ -2,11 +2,13 @@
 //!
 //! Does not know the builder; the executor program maps [`ExecutorFlags`] to a build request.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::allow::{self, Allow};
+use crate::digest_files::DigestFlags;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::grammar::{Parsed, Values, parse};
@@ -46,12 +48,10 @@ pub struct ExecutorFlags {
     pub tar_path: Option<PathBuf>,
     /// `--oci-layout-path`.
     pub oci_layout_path: Option<PathBuf>,
-    /// `--digest-file`.
-    pub digest_file: Option<PathBuf>,
-    /// `--image-name-with-digest-file`.
-    pub image_name_with_digest_file: Option<PathBuf>,
-    /// `--image-name-tag-with-digest-file`.
-    pub image_name_tag_with_digest_file: Option<PathBuf>,
+    /// Who is told what was pushed.
+    pub digests: DigestFlags,
+    /// `--annotation`; of two with the same key the last one.
+    pub annotations: BTreeMap<String, String>,
     /// `--image-format`; as the base image if `None`.
     pub image_format: Option<ImageFormat>,
     /// `--compression`; gzip if `None`, unless the builder knows a reason for another.
@@ -181,13 +181,9 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
         dryrun: values.is_set("dryrun"),
         tar_path: values.text("tar-path").map(PathBuf::from),
         oci_layout_path: values.text("oci-layout-path").map(PathBuf::from),
-        digest_file: output_file(&values, "digest-file")?,
-        image_name_with_digest_file: output_file(&values, "image-name-with-digest-file")?,
-        image_name_tag_with_digest_file: output_file(&values, "image-name-tag-with-digest-file")?,
-        image_format: values.text("image-format").map(|text| match text.as_str() {
-            "docker" => ImageFormat::Docker,
-            _ => ImageFormat::Oci,
-        }),
+        digests: DigestFlags::read(&values, environment),
+        annotations: annotations(&values),
+        image_format: image_format(&values)?,
         compression: compression(&values),
         // As kaniko: only a positive level is one, everything else means the default.
         compression_level: values
@@ -307,13 +303,29 @@ fn label(text: &str) -> Result<(String, String), Error> {
     }
 }
 
-fn output_file(values: &Values, name: &'static str) -> Result<Option<PathBuf>, Error> {
-    match values.text(name) {
-        Some(value) if value.starts_with("https://") => {
-            Err(Error::ValueNotYet { value, flag: name, what: "sending a file by HTTP PUT" })
-        }
-        value => Ok(value.map(PathBuf::from)),
+/// `--image-format`, or one fork's name for it.
+fn image_format(values: &Values) -> Result<Option<ImageFormat>, Error> {
+    let read = |name| match values.text(name).as_deref() {
+        Some("docker") => Some(ImageFormat::Docker),
+        Some("oci") => Some(ImageFormat::Oci),
+        _ => None,
+    };
+    match (read("image-format"), read("oci-mode")) {
+        (Some(one), Some(other)) if one != other => Err(Error::Conflict {
+            flag: "--image-format",
+            other: "--oci-mode",
+            reason: "they ask for different formats",
+        }),
+        (one, other) => Ok(one.or(other)),
     }
+}
+
+/// The grammar has seen to that each has a key and a value.
+fn annotations(values: &Values) -> BTreeMap<String, String> {
+    let pairs = values.list("annotation").into_iter();
+    pairs
+        .filter_map(|text| Some(text.split_once('=')?).map(|(k, v)| (k.to_owned(), v.to_owned())))
+        .collect()
 }
 
 fn compression(values: &Values) -> Option<Compression> {
@@ -401,10 +413,10 @@ fn check_together(flags: &ExecutorFlags) -> Result<(), Error> {
         if !flags.no_push && !flags.dryrun {
             return Err(Error::NoDestination);
         }
-        if flags.image_name_with_digest_file.is_some() {
+        if flags.digests.names.is_some() {
             return Err(Error::NoName { what: "ImageNameDigestFile" });
         }
-        if flags.image_name_tag_with_digest_file.is_some() {
+        if flags.digests.tagged_names.is_some() {
             return Err(Error::NoName { what: "ImageNameTagDigestFile" });
         }
     }

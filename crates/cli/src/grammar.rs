@@ -13,11 +13,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::error::Error;
 use crate::flag::{Flag, Status, Value};
+use crate::subcommand::Subcommand;
 use crate::value::{self, parse_bool, parse_number};
 use crate::{VERSION, not_yet};
 
 /// The subcommand with flags of its own, as a program.
 pub(crate) const LOGIN: &str = "executor login";
+/// Another one.
+pub(crate) const PUSH: &str = "executor push";
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -139,13 +142,15 @@ fn informational(
         return Ok(Some(version));
     }
     let words = words(matches);
-    let Some(word) = words.first().filter(|_| program != LOGIN) else { return Ok(None) };
+    let Some(word) = words.first().filter(|_| program != LOGIN && program != PUSH) else {
+        return Ok(None);
+    };
     match word.as_str() {
         "help" => Ok(Some(usage(program, table))),
         "version" => Ok(Some(version)),
         "doctor" if program == "executor" && words.len() == 1 => Ok(None),
-        "login" if program == "executor" => {
-            Err(Error::Grammar("`login` comes before its flags".to_owned()))
+        name if program == "executor" && Subcommand::is_name(name) => {
+            Err(Error::Grammar(format!("`{name}` comes before its flags")))
         }
         name if program == "executor" && not_yet::SUBCOMMANDS.contains(&name) => {
             Err(Error::CommandNotYet { name: name.to_owned() })
@@ -288,8 +293,9 @@ fn missing_value(argument: &str, table: &[Flag], arguments: &[String]) -> Error 
 pub(crate) fn usage(program: &str, table: &[Flag]) -> String {
     let forms = match program {
         LOGIN => "  executor login REGISTRY [flags]\n".to_owned(),
+        PUSH => "  executor push PATH [flags]\n".to_owned(),
         "executor" => "  executor [flags]\n  executor doctor [flags]\n  executor login REGISTRY \
-                       [flags]\n  executor version\n"
+                       [flags]\n  executor push PATH [flags]\n  executor version\n"
             .to_owned(),
         other => format!("  {other} [flags]\n  {other} version\n"),
     };

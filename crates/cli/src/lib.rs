@@ -10,6 +10,7 @@ mod allow;
 mod authentication;
 pub mod console;
 pub mod container;
+mod digest_files;
 mod environment;
 mod error;
 mod executor;
@@ -19,9 +20,11 @@ pub mod log;
 mod login;
 mod not_yet;
 mod platforms;
+mod push;
 mod registry;
 pub mod report;
 mod secret;
+mod subcommand;
 mod table;
 mod value;
 mod warmer;
@@ -31,6 +34,7 @@ mod tests;
 
 pub use allow::Allow;
 pub use authentication::{Authentication, UnreadableConfig, read as read_config};
+pub use digest_files::{DigestFlags, Place};
 pub use environment::{Environment, Network};
 pub use error::Error;
 pub use executor::{
@@ -38,11 +42,13 @@ pub use executor::{
 };
 pub use grammar::Parsed;
 pub use log::LogFlags;
-pub use login::{LoginFlags, login_flags, login_line, password};
+pub use login::{LoginFlags, login_flags, password};
 pub use platforms::{Driver, IndexFlags, PlatformFlags};
+pub use push::{PushFlags, push_flags};
 pub use registry::{Again, ClientCertificate, Patterns, RegistryFlags};
 pub use report::{Excerpt, Report};
 pub use secret::{SecretFlag, SecretSource, SshFlag};
+pub use subcommand::Subcommand;
 pub use table::{executor_table, warmer_table};
 pub use warmer::{WarmerFlags, warmer_flags};
 

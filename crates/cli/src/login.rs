@@ -28,20 +28,6 @@ pub struct LoginFlags {
     pub log: LogFlags,
 }
 
-/// The arguments behind `login`, if that is what the executor is to do. Flags may stand before it
-/// where they hold their value (`--verbosity=debug login`): in `-f login` it is a file.
-#[must_use]
-pub fn login_line(arguments: &[OsString]) -> Option<Vec<OsString>> {
-    let at = arguments.iter().position(|argument| argument == "login")?;
-    let whole = |argument: &OsString| {
-        argument.to_str().is_some_and(|text| text.starts_with("--") && text.contains('='))
-    };
-    arguments[..at].iter().all(whole).then(|| {
-        let around = arguments[..at].iter().chain(&arguments[at + 1..]);
-        around.cloned().collect()
-    })
-}
-
 /// Reads the command line of `login`.
 ///
 /// # Errors
@@ -57,7 +43,8 @@ pub fn login_flags(
 
 fn interpret(values: &Values) -> Result<LoginFlags, Error> {
     let [registry] = values.words.as_slice() else {
-        return Err(Error::OneArgument { count: values.words.len() });
+        let (count, form) = (values.words.len(), "executor login REGISTRY -u USER");
+        return Err(Error::OneArgument { count, form });
     };
     let user = values.text("username").ok_or(Error::NoUser)?;
     let password = match (values.is_given("password"), values.is_set("password-stdin")) {
@@ -102,19 +89,6 @@ mod tests {
 
     fn line(text: &str) -> Vec<OsString> {
         text.split_whitespace().map(OsString::from).collect()
-    }
-
-    #[test]
-    fn where_the_word_stands() {
-        let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(login_line(&line(text)), expected.map(line), "{text}");
-        };
-        check("login r -u u", Some("r -u u"));
-        check("--verbosity=debug login r", Some("--verbosity=debug r"));
-        check("-f login", None);
-        check("--dockerfile login", None);
-        check("--no-push", None);
-        check("", None);
     }
 
     #[test]

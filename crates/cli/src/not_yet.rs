@@ -15,7 +15,6 @@ const fn row(name: &'static str, value: Value, default: &'static str, what: &'st
 }
 
 pub(crate) const EXECUTOR: &[Flag] = &[
-    row("annotation", KeyValue, "", "annotations of the manifest"),
     row("bucket", Text, "", "the old form of a bucket context; write --context=gs://BUCKET")
         .short('b'),
     row("cache", Bool, "false", CACHE),
@@ -85,7 +84,6 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("max-workers", Number, "0", FORK),
     row("memory-monitoring", Bool, "true", FORK),
     row("monitoring-interval", Number, "", FORK),
-    row("oci-mode", Text, "auto", FORK),
     row("optimize-execution-order", Bool, "false", FORK),
     row("predictive-cache-max-layers", Number, "", FORK),
     row("predictive-cache-max-memory-mb", Number, "", FORK),
@@ -98,8 +96,8 @@ pub(crate) const EXECUTOR: &[Flag] = &[
 pub(crate) const WARMER: &[Flag] = &[row("cache-ttl", Duration, "336h", "expiry of cached images")];
 
 /// Subcommands of kaniko's executor that are not there.
-pub(crate) const SUBCOMMANDS: &[&str] = &["push", "completion"];
+pub(crate) const SUBCOMMANDS: &[&str] = &["completion"];
 
 /// Variables that ask for something that is not there, and whether a false value asks for nothing.
 pub(crate) const VARIABLES: &[(&str, bool)] =
-    &[("BUILDER_OUTPUT", false), ("KANIKO_PRINT_PLAN", true), ("KANIKO_TELEMETRY_ENDPOINT", false)];
+    &[("KANIKO_PRINT_PLAN", true), ("KANIKO_TELEMETRY_ENDPOINT", false)];

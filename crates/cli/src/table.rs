@@ -29,6 +29,39 @@ pub fn warmer_table() -> Vec<Flag> {
     table
 }
 
+/// Every flag of `executor push`: those of a build that make sense for it.
+pub(crate) fn push_table() -> Vec<Flag> {
+    const NAMES: &[&str] = &[
+        "credential-helpers",
+        "destination",
+        "digest-file",
+        "disable-http2",
+        "help",
+        "image-name-tag-with-digest-file",
+        "image-name-with-digest-file",
+        "insecure",
+        "insecure-registry",
+        "kaniko-dir",
+        "log-format",
+        "log-timestamp",
+        "max-network-concurrency",
+        "push-ignore-immutable-tag-errors",
+        "push-retry",
+        "push-retry-backoff-multiplier",
+        "push-retry-initial-delay",
+        "push-retry-max-delay",
+        "registry-certificate",
+        "registry-client-cert",
+        "skip-push-permission-check",
+        "skip-tls-verify",
+        "skip-tls-verify-registry",
+        "verbosity",
+    ];
+    let mut table = executor_table();
+    table.retain(|flag| NAMES.contains(&flag.name));
+    table
+}
+
 /// Every flag of `executor login`.
 pub(crate) const LOGIN: &[Flag] = &[
     Flag::new("help", Bool, "print this text").short('h'),
@@ -48,6 +81,7 @@ const EXECUTOR: &[Flag] = &[
         List,
         "let RUN steps ask for network.host, security.insecure, device or device=NAME (ours)",
     ),
+    Flag::new("annotation", KeyValue, "annotation of the manifest, KEY=VALUE; may be repeated"),
     Flag::new(
         "allowed-registries",
         List,
@@ -243,6 +277,12 @@ const EXECUTOR: &[Flag] = &[
     Flag::new("reproducible", Bool, "no time of the build in the image").default("false"),
     Flag::new("require-native-nodes", Bool, "with --multi-platform, refuse RUN under an emulator")
         .default("true"),
+    Flag::new(
+        "oci-mode",
+        Choice(&["auto", "docker", "oci"]),
+        "the same as --image-format; auto: as the base image",
+    )
+    .default("auto"),
     Flag::new(
         "secret",
         List,

@@ -5,6 +5,9 @@
 
 use std::io::{self, BufReader, Cursor, Read};
 
+use oci::{DiffId, Digest};
+use sha2::{Digest as _, Sha256};
+
 use crate::error::{Error, Result};
 use crate::header;
 use crate::limits::Limits;
@@ -93,6 +96,18 @@ pub(crate) fn decoder<'a>(
     })
 }
 
+/// The digest of what a layer unpacks to, read to its end. Whether that is a tar is not looked at.
+pub fn diff_id(reader: impl Read + Send, limits: &Limits) -> Result<DiffId> {
+    let mut plain = decoder(reader, Accepted::Layer, limits)?;
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
+    loop {
+        match plain.read(&mut buffer).map_err(Error::Read)? {
+            0 => return Ok(DiffId(Digest::from_sha256(hash.finalize().into()))),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
 fn first_bytes(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     reader.take(header::BLOCK as u64).read_to_end(&mut start)?;
@@ -102,6 +117,19 @@ fn first_bytes(reader: &mut impl Read) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_layer_unpacks_to() {
+        let check = |bytes: &[u8], expected: Option<&[u8]>| {
+            let found = diff_id(bytes, &Limits::default()).ok();
+            assert_eq!(found, expected.map(|plain| DiffId(Digest::sha256_of(plain))));
+        };
+        check(b"plain", Some(b"plain"));
+        check(&testkit::tar_builder::gzip(b"plain"), Some(b"plain"));
+        check(&testkit::tar_builder::zstd(b"plain"), Some(b"plain"));
+        check(&testkit::tar_builder::gzip(b"plain")[..10], None);
+        check(b"BZh9", None);
+    }
 
     #[test]
     fn magic_numbers_decide() {

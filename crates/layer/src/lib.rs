@@ -41,7 +41,7 @@ mod write;
 
 pub use apply::{Applied, ApplyOptions, Owners, apply};
 pub use compress::{Compression, Encoded, Encoder};
-pub use decode::{ArchiveKind, sniff};
+pub use decode::{ArchiveKind, diff_id, sniff};
 pub use error::{Error, Result};
 pub use limits::Limits;
 #[cfg(feature = "fuzzing")]

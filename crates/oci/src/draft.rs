@@ -1,5 +1,7 @@
 //! An image in the making: a base, then layers and config edits in order.
 
+use std::collections::BTreeMap;
+
 use serde_json::Map;
 
 use crate::error::{Error, Result};
@@ -108,6 +110,7 @@ pub struct ImageDraft {
     config: ImageConfig,
     layers: Vec<LayerRef>,
     format: Option<ImageFormat>,
+    annotations: BTreeMap<String, String>,
 }
 
 impl ImageDraft {
@@ -115,7 +118,7 @@ impl ImageDraft {
     pub fn from_scratch(platform: &Platform) -> ImageDraft {
         let mut config = ImageConfig::default();
         config.set_platform(platform);
-        ImageDraft { config, layers: Vec::new(), format: None }
+        ImageDraft { config, layers: Vec::new(), format: None, annotations: BTreeMap::new() }
     }
 
     /// An image on top of a pulled one. The base's own time is not ours, and of the fields this
@@ -125,6 +128,7 @@ impl ImageDraft {
             config: derived(base.config.value()),
             layers: base.layers.clone(),
             format: Some(base.format()),
+            annotations: BTreeMap::new(),
         }
     }
 
@@ -134,6 +138,7 @@ impl ImageDraft {
             config: derived(image.config.value()),
             layers: image.layers.clone(),
             format: Some(image.format()),
+            annotations: BTreeMap::new(),
         }
     }
 
@@ -173,6 +178,12 @@ impl ImageDraft {
         self.config.created = created;
     }
 
+    /// Says something in the manifest, in place of what was said under the same keys.
+    pub fn annotate(&mut self, annotations: &BTreeMap<String, String>) {
+        let annotations = annotations.iter().map(|(key, value)| (key.clone(), value.clone()));
+        self.annotations.extend(annotations);
+    }
+
     /// Writes both documents. Layers keep their blobs; only the names of their media types follow
     /// the format.
     pub fn finish(mut self, format: ImageFormat) -> Image {
@@ -200,7 +211,7 @@ impl ImageDraft {
             config: config.descriptor(config_type),
             layers: self.layers.iter().map(|layer| layer.descriptor.clone()).collect(),
             subject: None,
-            annotations: std::collections::BTreeMap::new(),
+            annotations: self.annotations,
             extra: Map::new(),
         });
         Image { config, manifest, layers: self.layers }

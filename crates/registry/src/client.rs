@@ -254,6 +254,18 @@ impl Client {
         lock(&self.inner.present).contains(key)
     }
 
+    /// A repository of this registry that is known to hold the blob, after an earlier push.
+    pub(crate) fn holder(&self, registry: &str, digest: &Digest) -> Option<Reference> {
+        let present = lock(&self.inner.present);
+        let here = |(name, found): &&BlobKey| {
+            let repository = name.strip_prefix(registry);
+            found == digest && repository.is_some_and(|rest| rest.starts_with('/'))
+        };
+        // The smallest name, so that two runs ask for the same.
+        let name = present.iter().filter(here).map(|(name, _)| name).min()?;
+        Reference::parse(name).ok()
+    }
+
     /// Remembers that the blob is there.
     pub(crate) fn remember(&self, key: BlobKey) {
         lock(&self.inner.present).insert(key);

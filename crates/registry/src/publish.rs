@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use oci::{Descriptor, Digest, Image, ImageIndex, Raw, Reference};
+use oci::{Descriptor, Digest, Image, ImageIndex, ImageManifest, Raw, Reference};
 
 use crate::client::Client;
 use crate::error::Cause;
@@ -61,22 +61,32 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<Digest> {
         let source = WithConfig { image, layers: source };
-        let layers = image.layers().iter().map(|layer| &layer.descriptor);
+        self.push_whole(reference, image.manifest(), &source, progress).await
+    }
+
+    /// Pushes a manifest after all that it names, and returns its digest, once the registry has
+    /// confirmed it. `source` is asked for the config, too. Whether it is an image, or something
+    /// else in the shape of one, is not looked at.
+    pub async fn push_whole(
+        &self,
+        reference: &Reference,
+        manifest: &Raw<ImageManifest>,
+        source: &dyn BlobSource,
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
         let mut seen = BTreeSet::new();
+        let layers = manifest.layers.iter().filter(|layer| !layer.media_type.is_foreign());
         let blobs: Vec<Descriptor> = layers
-            .filter(|layer| !layer.media_type.is_foreign())
-            .chain([image.config_descriptor()])
+            .chain([&manifest.config])
             .filter(|blob| seen.insert(blob.digest.clone()))
             .cloned()
             .collect();
-        let pushes = blobs.iter().map(|blob| self.push_blob(reference, blob, &source, progress));
+        let pushes = blobs.iter().map(|blob| self.push_blob(reference, blob, source, progress));
         futures_util::stream::iter(pushes)
             .buffer_unordered(self.options().parallel.max(1))
             .try_collect::<()>()
             .await?;
-        let manifest = image.manifest();
-        self.push_manifest(reference, &image.manifest_descriptor().media_type, manifest.bytes())
-            .await
+        self.push_manifest(reference, &manifest.media_type(), manifest.bytes()).await
     }
 
     /// Pushes an index under its digest, and under the reference's tag if it has one, and returns

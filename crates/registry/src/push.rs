@@ -41,6 +41,7 @@ impl Client {
         if let BlobOrigin::Registry(from) = &origin {
             known.push(from.clone());
         }
+        known.extend(self.holder(reference.registry(), &descriptor.digest));
         known.retain(|from| {
             from.registry() == reference.registry() && from.repository() != reference.repository()
         });

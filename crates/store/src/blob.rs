@@ -196,6 +196,14 @@ impl BlobWriter {
         sync_parent(&target)
     }
 
+    /// Makes the blob visible as what it turned out to be, and says its digest and size.
+    pub fn keep(self) -> Result<(Digest, u64)> {
+        let digest = Digest::from_sha256(self.hash.clone().finalize().into());
+        let size = self.size;
+        self.commit(&digest, size)?;
+        Ok((digest, size))
+    }
+
     /// The number of bytes so far.
     #[must_use]
     pub fn size(&self) -> u64 {

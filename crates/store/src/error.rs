@@ -52,6 +52,14 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// The file holds no image, or not one that can be told.
+    #[error("`{}` is not an image as `docker save` writes it: {reason}", path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A document in a layout is invalid.
     #[error("the document `{}` is invalid", path.display())]
     Document {

@@ -14,6 +14,7 @@ mod layout;
 mod lock;
 mod output;
 mod read;
+mod saved;
 mod verified;
 
 pub use blob::{BlobStore, BlobWriter};
@@ -23,3 +24,4 @@ pub use layout::OciLayout;
 pub use lock::StoreLock;
 pub use output::{write_output, write_private};
 pub use read::read_file;
+pub use saved::{Member, SavedImage};

@@ -28,6 +28,7 @@ mod parallel;
 mod platforms;
 mod pods;
 mod processes;
+mod push;
 mod pushing;
 mod remote;
 mod reproducible;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut tests = Vec::new();
     tests.extend(outputs::tests());
+    tests.extend(push::tests());
     tests.extend(remote::tests());
     tests.extend(reproducible::tests());
     tests.extend(language::tests());

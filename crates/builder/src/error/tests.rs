@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use dockerfile::Span;
 use run::Exit;
 
-use super::{BaseError, Error, StepError};
+use super::{BaseError, Error, ImageFileError, StepError};
+use crate::digests::SendError;
 use crate::foreign::ForeignError;
 use crate::join::JoinError;
 
@@ -43,13 +44,15 @@ fn variant(error: &Error) -> &'static str {
         Error::Stages(_) => "Stages",
         Error::Output { .. } => "Output",
         Error::Push { .. } => "Push",
+        Error::Send { .. } => "Send",
+        Error::ImageFile { .. } => "ImageFile",
         Error::Handle(_) => "Handle",
         Error::Stopped => "Stopped",
         Error::Worker => "Worker",
     }
 }
 
-const VARIANTS: usize = 20;
+const VARIANTS: usize = 22;
 
 fn line(number: u32) -> Span {
     Span::of_lines(number, number, 1)
@@ -85,6 +88,16 @@ fn base(denied: bool) -> Error {
 
 fn push(denied: bool) -> Error {
     Error::Push { destination: "host/app:v1".to_owned(), source: registry_error(denied) }
+}
+
+fn send() -> Error {
+    let (status, text) = (http::StatusCode::FORBIDDEN, "no".to_owned());
+    let source = Box::new(SendError::Status { status, text, retry_after: None });
+    Error::Send { url: "https://host/digest".to_owned(), source }
+}
+
+fn image_file(source: ImageFileError) -> Error {
+    Error::ImageFile { path: PathBuf::from("/image"), source }
 }
 
 fn step(source: StepError) -> Error {
@@ -210,6 +223,8 @@ fn all() -> Vec<Told> {
         told(output, "cannot write the digest file `/out/digest`"),
         told(push(false), PUSH),
         Told { hint: Some("credentials"), ..told(push(true), PUSH) },
+        told(send(), "cannot send the digest to `https://host/digest`"),
+        told(image_file(ImageFileError::NotOne(2)), "cannot push `/image`"),
         told(Error::Handle(std::io::ErrorKind::Other.into()), "cannot make a stop handle"),
         told(Error::Stopped, "the build was stopped"),
         told(Error::Worker, "a worker of the builder ended without a result"),
@@ -230,7 +245,10 @@ fn check(told: &Told) {
 /// A fragment of a sentence, to be followed by its causes, which it must not tell itself.
 fn check_style(error: &dyn std::error::Error) {
     let text = error.to_string();
-    assert!(text.starts_with(|first: char| !first.is_uppercase()), "`{text}` begins a sentence");
+    let word = text.split(' ').next().unwrap_or_default();
+    let is_name = word.len() > 1 && word.chars().all(char::is_uppercase);
+    let is_lower = text.starts_with(|first: char| !first.is_uppercase());
+    assert!(is_lower || is_name, "`{text}` begins a sentence");
     assert!(!text.ends_with('.'), "`{text}` ends a sentence");
     if let Some(cause) = error.source() {
         assert!(!text.contains(&cause.to_string()), "`{text}` tells its cause");
@@ -260,6 +278,18 @@ fn every_text_is_a_fragment_without_its_cause() {
         BaseError::Document(oci::Error::Timestamp { text: "noon".to_owned() }),
         BaseError::Store(store_error()),
         BaseError::Workspace(workspace()),
+    ] {
+        check_style(&source);
+    }
+    let layer_name = || "image.tar/layer.tar".to_owned();
+    let digest = || oci::Digest::sha256_of(b"");
+    for source in [
+        ImageFileError::Store(store_error()),
+        ImageFileError::Below("text/plain".to_owned()),
+        ImageFileError::Read { layer: layer_name(), source: std::io::ErrorKind::Other.into() },
+        ImageFileError::Layer { layer: layer_name(), source: layer() },
+        ImageFileError::Compression { layer: layer_name(), kind: "xz".to_owned() },
+        ImageFileError::DiffId { layer: layer_name(), expected: digest(), found: digest() },
     ] {
         check_style(&source);
     }

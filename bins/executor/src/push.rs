@@ -1,0 +1,54 @@
+//! `executor push`: an image that is in a file or directory goes to registries as it is.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use builder::{Observer, Outputs, PushRequest, Reference};
+use cli::{Environment, Parsed, PushFlags, console};
+
+use crate::request::{digest_files, state_dir};
+use crate::{report, session};
+
+/// Carries it out.
+pub(crate) fn run(line: Vec<OsString>, environment: &Environment) -> ExitCode {
+    let flags = match cli::push_flags(line, environment) {
+        Ok(Parsed::Run(flags)) => flags,
+        Ok(Parsed::Print(text)) => {
+            console::print(&text);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            console::print_error(&cli::report::usage_error(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    cli::log::init(&flags.log);
+    let observer: Arc<dyn Observer> = Arc::new(report::Log::default());
+    match request(&flags, environment) {
+        Ok(request) => report::pushed(session::push(request, observer)),
+        Err(error) => report::setup_failed(error.as_ref()),
+    }
+}
+
+fn request(
+    flags: &PushFlags,
+    environment: &Environment,
+) -> Result<PushRequest, Box<dyn std::error::Error>> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let destinations = flags.destinations.iter().map(|text| Reference::parse(text));
+    Ok(PushRequest {
+        source: here.join(&flags.source),
+        push: connect::registries(&flags.registry, environment)?.push,
+        outputs: Outputs {
+            destinations: destinations.collect::<Result<_, _>>()?,
+            push: true,
+            check_push: !flags.registry.skip_push_permission_check,
+            ignore_immutable_tags: flags.registry.ignore_immutable_tags,
+            digests: digest_files(&flags.digests, &here)?,
+            ..Outputs::default()
+        },
+        state_dir: state_dir(flags.kaniko_dir.as_deref(), environment, &here),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    })
+}
