@@ -70,6 +70,7 @@ pub struct Pod {
     restricted: bool,
     no_new_privileges: bool,
     user_namespace: bool,
+    administrator: bool,
     limits: serde_json::Map<String, Value>,
     mounts: Vec<Value>,
     variables: Vec<String>,
@@ -120,6 +121,7 @@ impl Pod {
             restricted: false,
             no_new_privileges: false,
             user_namespace: false,
+            administrator: false,
             limits: serde_json::Map::new(),
             mounts: Vec::new(),
             variables: Vec::new(),
@@ -151,6 +153,13 @@ impl Pod {
     #[must_use]
     pub fn user_namespace(mut self) -> Self {
         self.user_namespace = true;
+        self
+    }
+
+    /// With CAP_SYS_ADMIN as well.
+    #[must_use]
+    pub fn administrator(mut self) -> Self {
+        self.administrator = true;
         self
     }
 
@@ -301,6 +310,10 @@ impl Pod {
     }
 
     fn config(&self, words: &[String], rootfs: &Path) -> Result<Value> {
+        let mut capabilities = CAPABILITIES.to_vec();
+        if self.administrator {
+            capabilities.push("CAP_SYS_ADMIN");
+        }
         let mut config = json!({
             "ociVersion": "1.0.2",
             "hostname": "pod",
@@ -311,7 +324,7 @@ impl Pod {
                 "env": self.environment(),
                 "cwd": "/workspace",
                 "capabilities": {
-                    "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
+                    "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
                 },
                 "noNewPrivileges": self.no_new_privileges,
                 "oomScoreAdj": 0,

@@ -44,6 +44,7 @@ fn request(
             destinations: destinations.collect::<Result<_, _>>()?,
             push: true,
             check_push: !flags.registry.skip_push_permission_check,
+            verify_push: flags.registry.verify_push,
             ignore_immutable_tags: flags.registry.ignore_immutable_tags,
             digests: digest_files(&flags.digests, &here)?,
             ..Outputs::default()

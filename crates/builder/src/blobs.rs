@@ -15,18 +15,13 @@ use crate::error::BaseError;
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
     fetcher: Fetcher,
-    known: Known,
-    /// Destinations that have a blob by now.
-    pushed: Known,
+    known: Arc<Mutex<BTreeMap<Digest, BTreeSet<Reference>>>>,
 }
-
-type Known = Arc<Mutex<BTreeMap<Digest, BTreeSet<Reference>>>>;
 
 impl Blobs {
     /// Blobs of this store; what is not there comes through this client.
     pub(crate) fn new(client: Client, store: BlobStore) -> Blobs {
-        let fetcher = Fetcher::new(client, store);
-        Blobs { fetcher, known: Arc::default(), pushed: Arc::default() }
+        Blobs { fetcher: Fetcher::new(client, store), known: Arc::default() }
     }
 
     pub(crate) fn store(&self) -> &BlobStore {
@@ -41,11 +36,6 @@ impl Blobs {
     /// Notes that a blob can be pulled from a repository.
     pub(crate) fn note(&self, digest: &Digest, repository: &Reference) {
         lock(&self.known).entry(digest.clone()).or_default().insert(repository.clone());
-    }
-
-    /// Notes that a blob was pushed to a repository: others of its registry can mount it.
-    pub(crate) fn pushed(&self, digest: &Digest, repository: &Reference) {
-        lock(&self.pushed).entry(digest.clone()).or_default().insert(repository.clone());
     }
 
     /// Where a blob can be pulled from.
@@ -81,9 +71,7 @@ impl BlobSource for Blobs {
     }
 
     fn known_in(&self, descriptor: &Descriptor) -> Vec<Reference> {
-        let mut known = self.repositories(&descriptor.digest);
-        known.extend(lock(&self.pushed).get(&descriptor.digest).into_iter().flatten().cloned());
-        known
+        self.repositories(&descriptor.digest)
     }
 }
 

@@ -165,11 +165,7 @@ impl Push<'_> {
         }
         let pushed = self.client.push_image(name, image, blobs, &registry::Silent).await?;
         if outputs.verify_push {
-            self.client.verify_image(name, image).await?;
-        }
-        for layer in image.layers() {
-            // The next destination may mount it from there.
-            blobs.pushed(&layer.descriptor.digest, name);
+            self.client.verify(name, image.manifest()).await?;
         }
         Ok(pushed)
     }

@@ -51,7 +51,10 @@ pub async fn push(
     or_stopped(&stop, check_push(&outputs, Some(&client))).await?;
     let opened = tokio::task::spawn_blocking(move || open(&source, &state_dir, threads));
     let content = or_stopped(&stop, async { opened.await.map_err(|_| Error::Worker)? }).await?;
-    let send = |to| told(to, &content.digest, &outputs, &observer, content.send(&client, to));
+    let send = |to| {
+        let sent = content.send(&client, to, outputs.verify_push);
+        told(to, &content.digest, &outputs, &observer, sent)
+    };
     let sent = to_each(outputs.destinations.iter(), &observer, send);
     let reached = or_stopped(&stop, async { Ok(sent.await) }).await?;
     let web = Web { settings: &http, retry: &retry };
@@ -81,14 +84,22 @@ impl Content {
         Content { digest, manifests: vec![manifest], index: None, files }
     }
 
-    async fn send(&self, client: &Client, to: &Reference) -> registry::Result<Digest> {
+    async fn send(
+        &self,
+        client: &Client,
+        to: &Reference,
+        verify: bool,
+    ) -> registry::Result<Digest> {
         let mut pushed = self.digest.clone();
         for manifest in &self.manifests {
             let name = match &self.index {
                 Some(_) => to.by_digest(manifest.digest().clone()),
                 None => to.clone(),
             };
-            pushed = client.push_whole(&name, manifest, &self.files, &Silent).await?;
+            pushed = client.push_manifest_and_blobs(&name, manifest, &self.files, &Silent).await?;
+            if verify {
+                client.verify(&name, manifest).await?;
+            }
         }
         match &self.index {
             Some(index) => client.push_index(to, index).await,

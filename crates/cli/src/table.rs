@@ -56,6 +56,7 @@ pub(crate) fn push_table() -> Vec<Flag> {
         "skip-tls-verify",
         "skip-tls-verify-registry",
         "verbosity",
+        "verify-push",
     ];
     let mut table = executor_table();
     table.retain(|flag| NAMES.contains(&flag.name));

@@ -15,16 +15,14 @@ use crate::{Error, Result};
 impl Client {
     /// Reads back what a push left: the manifest under its name, and every blob it names by digest
     /// and size. Layers that may not be distributed were not pushed.
-    pub async fn verify_image(&self, reference: &Reference, image: &Image) -> Result<()> {
+    pub async fn verify(&self, reference: &Reference, manifest: &Raw<ImageManifest>) -> Result<()> {
         let fail = |cause: Cause| cause.while_trying("read back", reference);
         let digest = self.manifest_digest(reference).await.map_err(fail)?;
-        if &digest != image.digest() {
-            let expected = image.digest().clone();
+        if &digest != manifest.digest() {
+            let expected = manifest.digest().clone();
             return Err(fail(Cause::Digest { expected, found: digest.to_string() }));
         }
-        let layers = image.layers().iter().map(|layer| &layer.descriptor);
-        let layers = layers.filter(|layer| !layer.media_type.is_foreign());
-        for blob in layers.chain([image.config_descriptor()]) {
+        for blob in blobs(manifest) {
             let found = self.blob_size(reference, &blob.digest).await?;
             if found != Some(blob.size) {
                 let cause = match found {
@@ -38,10 +36,8 @@ impl Client {
         Ok(())
     }
 
-    /// Pushes an image and returns its digest, once the registry has confirmed it under the tag.
-    /// The config comes from the image; `source` is asked for the layers only. Layers that may not
-    /// be distributed stay where they are. A push that fails is repeated as often as the options
-    /// say; what the registry has by then is not sent again.
+    /// Pushes an image and returns its digest, as [`Client::push_manifest_and_blobs`]. The config
+    /// comes from the image; `source` is asked for the layers only.
     pub async fn push_image(
         &self,
         reference: &Reference,
@@ -49,44 +45,32 @@ impl Client {
         source: &dyn BlobSource,
         progress: &dyn Progress,
     ) -> Result<Digest> {
-        let once = || self.push_once(reference, image, source, progress);
-        self.options().push_again.run(may_help, once).await
-    }
-
-    async fn push_once(
-        &self,
-        reference: &Reference,
-        image: &Image,
-        source: &dyn BlobSource,
-        progress: &dyn Progress,
-    ) -> Result<Digest> {
         let source = WithConfig { image, layers: source };
-        self.push_whole(reference, image.manifest(), &source, progress).await
+        self.push_manifest_and_blobs(reference, image.manifest(), &source, progress).await
     }
 
     /// Pushes a manifest after all that it names, and returns its digest, once the registry has
-    /// confirmed it. `source` is asked for the config, too. Whether it is an image, or something
-    /// else in the shape of one, is not looked at.
-    pub async fn push_whole(
+    /// confirmed it under the tag. `source` is asked for the config, too. Whether it is an image, or
+    /// something else in the shape of one, is not looked at. Layers that may not be distributed stay
+    /// where they are. A push that fails is repeated as often as the options say; what the registry
+    /// has by then is not sent again.
+    pub async fn push_manifest_and_blobs(
         &self,
         reference: &Reference,
         manifest: &Raw<ImageManifest>,
         source: &dyn BlobSource,
         progress: &dyn Progress,
     ) -> Result<Digest> {
-        let mut seen = BTreeSet::new();
-        let layers = manifest.layers.iter().filter(|layer| !layer.media_type.is_foreign());
-        let blobs: Vec<Descriptor> = layers
-            .chain([&manifest.config])
-            .filter(|blob| seen.insert(blob.digest.clone()))
-            .cloned()
-            .collect();
-        let pushes = blobs.iter().map(|blob| self.push_blob(reference, blob, source, progress));
-        futures_util::stream::iter(pushes)
-            .buffer_unordered(self.options().parallel.max(1))
-            .try_collect::<()>()
-            .await?;
-        self.push_manifest(reference, &manifest.media_type(), manifest.bytes()).await
+        let once = async || {
+            let blobs = blobs(manifest);
+            let pushes = blobs.iter().map(|blob| self.push_blob(reference, blob, source, progress));
+            futures_util::stream::iter(pushes)
+                .buffer_unordered(self.options().parallel.max(1))
+                .try_collect::<()>()
+                .await?;
+            self.push_manifest(reference, &manifest.media_type(), manifest.bytes()).await
+        };
+        self.options().push_again.run(may_help, once).await
     }
 
     /// Pushes an index under its digest, and under the reference's tag if it has one, and returns
@@ -105,6 +89,14 @@ impl Client {
         };
         self.options().push_again.run(may_help, once).await
     }
+}
+
+/// What a manifest names, each once, but for layers that may not be distributed.
+fn blobs(manifest: &ImageManifest) -> Vec<Descriptor> {
+    let mut seen = BTreeSet::new();
+    let layers = manifest.layers.iter().filter(|layer| !layer.media_type.is_foreign());
+    let all = layers.chain([&manifest.config]);
+    all.filter(|blob| seen.insert(blob.digest.clone())).cloned().collect()
 }
 
 /// Whether a push that failed so may succeed when it is done again.

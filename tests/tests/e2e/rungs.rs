@@ -32,6 +32,8 @@ enum Place {
     PodNoNewPrivileges,
     /// With `hostUsers: false`.
     PodUserns,
+    /// The same, and what an administrator may do in there.
+    PodUsernsAdmin,
     /// As a user with subordinate ids.
     UserWithIds,
     /// As a user that has one id.
@@ -44,6 +46,7 @@ const PLACES: &[Place] = &[
     Place::PodUnconfined,
     Place::PodNoNewPrivileges,
     Place::PodUserns,
+    Place::PodUsernsAdmin,
     Place::UserWithIds,
     Place::UserAlone,
 ];
@@ -180,9 +183,11 @@ fn build(lab: &Arc<Lab>, case: &Case, place: Place, context: &Path) -> Result<Ou
         Place::Root => as_user(lab, build, case, None),
         Place::UserWithIds => as_user(lab, build, case, Some(user::with_subordinate_ids()?)),
         Place::UserAlone => as_user(lab, build, case, Some(user::without_subordinate_ids())),
-        Place::Pod | Place::PodUnconfined | Place::PodNoNewPrivileges | Place::PodUserns => {
-            in_pod(lab, build, case, place, &name)
-        }
+        Place::Pod
+        | Place::PodUnconfined
+        | Place::PodNoNewPrivileges
+        | Place::PodUserns
+        | Place::PodUsernsAdmin => in_pod(lab, build, case, place, &name),
     }
 }
 
@@ -218,7 +223,7 @@ fn as_user(lab: &Lab, build: Build, case: &Case, user: Option<User>) -> Result<O
 /// In a pod, which finds its rung by itself.
 fn in_pod(lab: &Lab, build: Build, case: &Case, place: Place, name: &str) -> Result<Outcome> {
     let seccomp = match place {
-        Place::PodUnconfined => Seccomp::Unconfined,
+        Place::PodUnconfined | Place::PodUsernsAdmin => Seccomp::Unconfined,
         _ => Seccomp::Default,
     };
     let mut words = build.words_in_pod();
@@ -230,12 +235,13 @@ fn in_pod(lab: &Lab, build: Build, case: &Case, place: Place, name: &str) -> Res
     let pod = match place {
         Place::PodNoNewPrivileges => pod.no_new_privileges(),
         Place::PodUserns => pod.user_namespace(),
+        Place::PodUsernsAdmin => pod.user_namespace().administrator(),
         _ => pod,
     };
     let finished = pod.run(&words)?;
     let outcome = build.ended(finished);
     let rung = match place {
-        Place::PodUnconfined => "isolation namespaces",
+        Place::PodUnconfined | Place::PodUsernsAdmin => "isolation namespaces",
         _ => "isolation in-place",
     };
     ensure!(outcome.finished.stderr.contains(rung), "no {rung}: {}", outcome.text());

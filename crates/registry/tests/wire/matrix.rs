@@ -108,7 +108,7 @@ async fn push(registry: &FaultRegistry, client: &Client) -> Result<(), String> {
     let name = reference(&registry.host(), "app:v1");
     let pushed = client.push_image(&name, &image, &blobs, &silent).await;
     pushed.map_err(|error| chain(&error))?;
-    client.verify_image(&name, &image).await.map_err(|error| chain(&error))?;
+    client.verify(&name, image.manifest()).await.map_err(|error| chain(&error))?;
     match registry.tag("app", "v1").as_deref() == Some(image.digest().as_str()) {
         true => Ok(()),
         false => Err("the tag leads elsewhere".to_owned()),

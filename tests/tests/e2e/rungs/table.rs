@@ -1,6 +1,6 @@
 //! The Dockerfiles, and where they cannot be built.
 
-use super::Place::{self, PodUnconfined, PodUserns, UserAlone, UserWithIds};
+use super::Place::{self, PodUnconfined, PodUserns, PodUsernsAdmin, UserAlone, UserWithIds};
 
 /// A Dockerfile that gives one image wherever it can be built.
 pub(super) struct Case {
@@ -85,6 +85,7 @@ pub(super) const CASES: &[Case] = &[
         refused: &[
             (PodUnconfined, "mknod: /d/null: Operation not permitted"),
             (PodUserns, "mknod: /d/null: Operation not permitted"),
+            (PodUsernsAdmin, "mknod: /d/null: Operation not permitted"),
             (UserWithIds, "mknod: /d/null: Operation not permitted"),
             (UserAlone, "mknod: /d/null: Operation not permitted"),
         ],
@@ -278,6 +279,7 @@ pub(super) const CASES: &[Case] = &[
         refused: &[
             (PodUnconfined, "device nodes cannot be made here"),
             (PodUserns, "device nodes cannot be made here"),
+            (PodUsernsAdmin, "device nodes cannot be made here"),
             (UserWithIds, "device nodes cannot be made here"),
             (UserAlone, "device nodes cannot be made here"),
         ],
@@ -295,7 +297,12 @@ pub(super) const CASES: &[Case] = &[
         name: "wide_ids_of_a_base_image",
         base: "wide",
         dockerfile: "RUN mv /wide /moved\n",
-        refused: &[(PodUserns, "3000000"), (UserWithIds, "3000000"), (UserAlone, "newuidmap")],
+        refused: &[
+            (PodUserns, "3000000"),
+            (PodUsernsAdmin, "3000000"),
+            (UserWithIds, "3000000"),
+            (UserAlone, "newuidmap"),
+        ],
         ..CASE
     },
     Case {
