@@ -26,7 +26,15 @@ const TIME: u64 = 1_700_000_000;
 /// # Errors
 /// Where busybox is not installed or the layout cannot be written.
 pub fn busybox(layout: &Path, tag: &str) -> Result<(), String> {
-    write_layout(layout, tag, &busybox_tar()?, &json!({ "Env": [PATH], "Cmd": ["sh"] }))
+    busybox_with(layout, tag, &json!({ "Env": [PATH], "Cmd": ["sh"] }))
+}
+
+/// The same with another `config` in its config.
+///
+/// # Errors
+/// Where busybox is not installed or the layout cannot be written.
+pub fn busybox_with(layout: &Path, tag: &str, config: &Value) -> Result<(), String> {
+    write_layout(layout, tag, &busybox_tar()?, config)
 }
 
 /// Makes (or replaces) an image `tag` with Debian's minbase in the OCI layout at `layout`. The root

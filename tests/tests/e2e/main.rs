@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the machine from outside")]
 
 mod archive;
+mod base_configs;
 mod behaviour;
 mod buildkit;
 mod cases;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
     tests.extend(errors::tests());
     tests.extend(excess::tests());
     tests.extend(hostile::tests());
+    tests.extend(base_configs::tests());
     tests.extend(intruder::tests());
     tests.extend(leaks::tests());
     tests.extend(processes::tests());
