@@ -5,23 +5,16 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use cli::{Environment, LoginFlags, Parsed, console};
+use cli::{Environment, LoginFlags, console};
 use registry::{Helpers, Login, Stored};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Carries it out.
 pub(crate) fn run(line: Vec<OsString>, environment: &Environment) -> ExitCode {
-    let flags = match cli::login_flags(line) {
-        Ok(Parsed::Run(flags)) => flags,
-        Ok(Parsed::Print(text)) => {
-            console::print(&text);
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            console::print_error(&cli::report::usage_error(&error));
-            return ExitCode::FAILURE;
-        }
+    let flags = match console::flags_or_end(cli::login_flags(line)) {
+        Ok(flags) => flags,
+        Err(end) => return end,
     };
     cli::log::init(&flags.log);
     match log_in(&flags, environment) {

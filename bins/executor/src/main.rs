@@ -14,7 +14,7 @@ mod work;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::{Environment, Parsed, Subcommand, console};
+use cli::{Environment, Subcommand, console};
 
 fn main() -> ExitCode {
     // Before anything else can look; where it fails, entering the rung fails with the reason.
@@ -26,15 +26,8 @@ fn main() -> ExitCode {
         Some((Subcommand::Push, line)) => return push::run(line, &environment),
         None => {}
     }
-    match cli::executor_flags(arguments, &environment) {
-        Err(error) => {
-            console::print_error(&cli::report::usage_error(&error));
-            ExitCode::FAILURE
-        }
-        Ok(Parsed::Print(text)) => {
-            console::print(&text);
-            ExitCode::SUCCESS
-        }
-        Ok(Parsed::Run(flags)) => work::run(&flags, &environment),
+    match console::flags_or_end(cli::executor_flags(arguments, &environment)) {
+        Ok(flags) => work::run(&flags, &environment),
+        Err(end) => end,
     }
 }

@@ -5,23 +5,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use builder::{Observer, Outputs, PushRequest, Reference};
-use cli::{Environment, Parsed, PushFlags, console};
+use cli::{Environment, PushFlags, console};
 
 use crate::request::{digest_files, state_dir};
 use crate::{report, session};
 
 /// Carries it out.
 pub(crate) fn run(line: Vec<OsString>, environment: &Environment) -> ExitCode {
-    let flags = match cli::push_flags(line, environment) {
-        Ok(Parsed::Run(flags)) => flags,
-        Ok(Parsed::Print(text)) => {
-            console::print(&text);
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            console::print_error(&cli::report::usage_error(&error));
-            return ExitCode::FAILURE;
-        }
+    let flags = match console::flags_or_end(cli::push_flags(line, environment)) {
+        Ok(flags) => flags,
+        Err(end) => return end,
     };
     cli::log::init(&flags.log);
     let observer: Arc<dyn Observer> = Arc::new(report::Log::default());

@@ -8,22 +8,15 @@ mod request;
 
 use std::process::ExitCode;
 
-use cli::{Environment, Parsed, WarmerFlags, console};
+use cli::{Environment, WarmerFlags, console};
 
 use crate::fetch::Outcome;
 
 fn main() -> ExitCode {
     let environment = Environment::take();
-    match cli::warmer_flags(std::env::args_os().skip(1), &environment) {
-        Err(error) => {
-            console::print_error(&cli::report::usage_error(&error));
-            ExitCode::FAILURE
-        }
-        Ok(Parsed::Print(text)) => {
-            console::print(&text);
-            ExitCode::SUCCESS
-        }
-        Ok(Parsed::Run(flags)) => run(&flags, &environment),
+    match console::flags_or_end(cli::warmer_flags(std::env::args_os().skip(1), &environment)) {
+        Ok(flags) => run(&flags, &environment),
+        Err(end) => end,
     }
 }
 

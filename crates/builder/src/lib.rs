@@ -41,12 +41,12 @@ mod workspace;
 
 pub use build::{BuildOutcome, build, dockerfile_text, plan_only};
 pub use digests::{DigestFiles, DigestPlace, SendError};
-pub use error::{BaseError, Error, ImageFileError, StepError};
+pub use error::{BaseError, Error, StepError};
 pub use event::{Event, LayerSummary, Observer, StageName};
 pub use foreign::ForeignError;
 pub use join::{JoinError, JoinRequest, join};
 pub use prepare::read_host_file;
-pub use push::{PushRequest, push};
+pub use push::{ImageFileError, PushRequest, push};
 pub use request::{BuildRequest, Emulation, IndexOptions, Outputs};
 
 // What a caller needs of the crates below, to make a request.

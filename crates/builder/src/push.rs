@@ -18,7 +18,7 @@ use sys::StopHandle;
 use crate::build::{check_push, or_stopped};
 use crate::digests::Web;
 use crate::each::to_each;
-use crate::error::{Error, ImageFileError};
+use crate::error::Error;
 use crate::event::Observer;
 use crate::publish::{tell, told};
 use crate::request::Outputs;
@@ -223,4 +223,55 @@ fn take_layer(
     };
     let (digest, size) = writer.keep()?;
     Ok((Descriptor::new(MediaType::DockerLayerGzip, digest, size), diff_id))
+}
+
+/// Why a file or directory cannot be pushed as an image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageFileError {
+    /// It cannot be read, or its content kept.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A layout of several images. The text is kaniko's.
+    #[error("OCI layout must contain exactly one image, found {0}")]
+    NotOne(usize),
+    /// Something in an index that is no manifest.
+    #[error("its index has an entry of type `{0}`, which is no manifest")]
+    Below(String),
+    /// A layer of an archive cannot be read.
+    #[error("cannot read the layer `{layer}`")]
+    Read {
+        /// The member.
+        layer: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A layer of an archive cannot be unpacked or packed.
+    #[error("cannot take the layer `{layer}`")]
+    Layer {
+        /// The member.
+        layer: String,
+        /// Why.
+        #[source]
+        source: layer::Error,
+    },
+    /// A compression that docker's manifests have no name for.
+    #[error("the layer `{layer}` is compressed by {kind}; docker images have gzip")]
+    Compression {
+        /// The member.
+        layer: String,
+        /// How it is compressed.
+        kind: String,
+    },
+    /// The layer is not the one that the config speaks of.
+    #[error("the layer `{layer}` unpacks to `{found}`, but the config says `{expected}`")]
+    DiffId {
+        /// The member.
+        layer: String,
+        /// What the config says.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
 }

@@ -7,6 +7,30 @@
 //! so that lines of several threads never run into each other.
 
 use std::io::Write;
+use std::process::ExitCode;
+
+use crate::error::Error;
+use crate::grammar::Parsed;
+use crate::report::usage_error;
+
+/// The flags of a command line, or the end of the program where there is nothing to do: a text that
+/// was asked for, or an error, is written first.
+///
+/// # Errors
+/// The status to end with.
+pub fn flags_or_end<T>(parsed: Result<Parsed<T>, Error>) -> Result<T, ExitCode> {
+    match parsed {
+        Ok(Parsed::Run(flags)) => Ok(flags),
+        Ok(Parsed::Print(text)) => {
+            print(&text);
+            Err(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            print_error(&usage_error(&error));
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
 
 /// Writes a text to standard output.
 pub fn print(text: &str) {

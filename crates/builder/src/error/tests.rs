@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use dockerfile::Span;
 use run::Exit;
 
-use super::{BaseError, Error, ImageFileError, StepError};
+use super::{BaseError, Error, StepError};
 use crate::digests::SendError;
 use crate::foreign::ForeignError;
 use crate::join::JoinError;
+use crate::push::ImageFileError;
 
 /// An error and what is to be told of it.
 struct Told {
