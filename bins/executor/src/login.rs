@@ -19,17 +19,7 @@ pub(crate) fn run(line: Vec<OsString>, environment: &Environment) -> ExitCode {
     cli::log::init(&flags.log);
     match log_in(&flags, environment) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let report = cli::Report {
-                doing: "error logging in",
-                error: error.as_ref(),
-                excerpt: None,
-                hint: None,
-                output: &[],
-            };
-            console::print_error(&cli::report::render(&report));
-            ExitCode::FAILURE
-        }
+        Err(error) => console::failed("error logging in", error.as_ref()),
     }
 }
 

@@ -113,9 +113,7 @@ fn first_line(text: &str) -> &str {
 
 /// The program could not get ready.
 pub(crate) fn setup_failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    let report = Report { doing: "", error, excerpt: None, hint: None, output: &[] };
-    console::print_error(&cli::report::render(&report));
-    ExitCode::FAILURE
+    console::failed("", error)
 }
 
 /// The end of `--dryrun`: the plan on standard output.

@@ -6,6 +6,7 @@ use builder::{
     BuildOutcome, BuildPlan, BuildRequest, EnterOptions, JoinRequest, Observer, PushRequest,
 };
 use sys::StopHandle;
+use tokio::runtime::Runtime;
 
 /// Why there is no image.
 pub(crate) enum Failure {
@@ -30,12 +31,9 @@ pub(crate) fn build(
         let isolation = builder::enter(options)?;
         tracing::info!("isolation {}: {}", isolation.rung(), isolation.reason());
         tracing::info!("{}", isolation.defences(environment_forgotten));
-        let stop = StopHandle::new()?;
-        sys::signals::watch(&stop)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        Ok((isolation, stop, runtime))
+        Ok((isolation, watched()?))
     };
-    let (isolation, stop, runtime) = ready().map_err(Failure::Setup)?;
+    let (isolation, (stop, runtime)) = ready().map_err(Failure::Setup)?;
     let built = runtime.block_on(builder::build(request, isolation, observer, stop.clone()));
     built.map_err(|error| failure(error, &stop))
 }
@@ -45,13 +43,18 @@ pub(crate) fn push(request: PushRequest, observer: Arc<dyn Observer>) -> Result<
     let ready = || -> Result<_, Box<dyn std::error::Error>> {
         sys::nss::pin();
         sys::signals::block_stopping()?;
-        let stop = StopHandle::new()?;
-        sys::signals::watch(&stop)?;
-        Ok((stop, tokio::runtime::Builder::new_multi_thread().enable_all().build()?))
+        watched()
     };
     let (stop, runtime) = ready().map_err(Failure::Setup)?;
     let pushed = runtime.block_on(builder::push(request, observer, stop.clone()));
     pushed.map(drop).map_err(|error| failure(error, &stop))
+}
+
+/// A runtime, and the handle that a signal pulls. Signals are blocked by now, and threads may come.
+fn watched() -> Result<(StopHandle, Runtime), Box<dyn std::error::Error>> {
+    let stop = StopHandle::new()?;
+    sys::signals::watch(&stop)?;
+    Ok((stop, tokio::runtime::Builder::new_multi_thread().enable_all().build()?))
 }
 
 fn failure(error: builder::Error, stop: &StopHandle) -> Failure {

@@ -34,16 +34,6 @@ fn run(flags: &WarmerFlags, environment: &Environment) -> ExitCode {
             console::print("failed warming cache: failed to warm any of the given images\n");
             ExitCode::FAILURE
         }
-        Err(error) => {
-            let report = cli::Report {
-                doing: "failed warming cache",
-                error: error.as_ref(),
-                excerpt: None,
-                hint: None,
-                output: &[],
-            };
-            console::print_error(&cli::report::render(&report));
-            ExitCode::FAILURE
-        }
+        Err(error) => console::failed("failed warming cache", error.as_ref()),
     }
 }

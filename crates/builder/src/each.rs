@@ -44,7 +44,7 @@ where
                 if several {
                     observer.observe(&Event::PushFailed {
                         destination: destination.to_string(),
-                        reason: causes(&error),
+                        reason: transport::chain(&error),
                     });
                 }
                 reached.failure.get_or_insert(error);
@@ -52,15 +52,4 @@ where
         }
     }
     reached
-}
-
-/// An error and what is behind it, in one line.
-fn causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use crate::error::Error;
 use crate::grammar::Parsed;
-use crate::report::usage_error;
+use crate::report::{Report, render, usage_error};
 
 /// The flags of a command line, or the end of the program where there is nothing to do: a text that
 /// was asked for, or an error, is written first.
@@ -30,6 +30,14 @@ pub fn flags_or_end<T>(parsed: Result<Parsed<T>, Error>) -> Result<T, ExitCode> 
             Err(ExitCode::FAILURE)
         }
     }
+}
+
+/// The end of a program whose work failed, where there is nothing to tell but the error: it is
+/// written as the failure of `doing`.
+pub fn failed(doing: &str, error: &(dyn std::error::Error + '_)) -> ExitCode {
+    let report = Report { doing, error, excerpt: None, hint: None, output: &[] };
+    print_error(&render(&report));
+    ExitCode::FAILURE
 }
 
 /// Writes a text to standard output.

@@ -32,7 +32,7 @@ pub use resolver::{Resolver, is_private_address};
 pub use retry::{Backoff, RetryPolicy, Retryable, is_transient_status, retry, retry_after};
 pub use roots::{RootSources, Roots};
 pub use settings::{ClientIdentity, Proxies, Settings};
-pub use text::{http_date, printable, shown_url};
+pub use text::{chain, http_date, printable, shown_url};
 
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;

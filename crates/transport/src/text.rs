@@ -1,8 +1,16 @@
-//! Text from the other side, made fit for a terminal and a log.
+//! Text from the other side, and of errors, made fit for a terminal and a log.
 
 use std::fmt::Write as _;
 
 use url::Url;
+
+/// An error and its causes on one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let texts: Vec<String> = std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect();
+    texts.join(": ")
+}
 
 /// At most `limit` characters of `text`, with every control character escaped, so that what a
 /// server says cannot move the cursor, recolour a log or forge a line of it.

@@ -58,8 +58,13 @@ fn is_whole(lab: &Lab, name: &str, digest: &str) -> Result<()> {
         .args(["inspect", "--tls-verify=false", "--format={{.Digest}}", &from])
         .read()?;
     ensure!(found.trim() == digest, "{name} is {found}, not {digest}");
-    let layout = lab.scratch("whole")?;
-    let to = format!("oci:{}:image", layout.display());
+    can_be_copied(lab, name)
+}
+
+/// skopeo takes all that a name leads to.
+fn can_be_copied(lab: &Lab, name: &str) -> Result<()> {
+    let from = format!("docker://{}/{name}", lab.host());
+    let to = format!("oci:{}:image", lab.scratch("copied")?.display());
     tool("skopeo")
         .args(["copy", "--quiet", "--all", "--src-tls-verify=false", &from, &to])
         .read()?;
@@ -124,13 +129,7 @@ fn index(lab: &Arc<Lab>) -> Result<()> {
     ensure!(found == expected, "{found} was pushed, not {expected}");
     let entries = raw(lab, "e2e/laid-out-index:v1")?["manifests"].as_array().map_or(0, Vec::len);
     ensure!(entries == 2, "{entries} entries");
-    let copied = lab.scratch("index")?;
-    let from = format!("docker://{}/e2e/laid-out-index:v1", lab.host());
-    let to = format!("oci:{}:image", copied.display());
-    tool("skopeo")
-        .args(["copy", "--quiet", "--all", "--src-tls-verify=false", &from, &to])
-        .read()?;
-    Ok(())
+    can_be_copied(lab, "e2e/laid-out-index:v1")
 }
 
 /// Sources that are refused, each with a reason, before anything is sent.

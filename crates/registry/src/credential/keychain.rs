@@ -209,18 +209,13 @@ async fn ask_cloud(cloud: &dyn Cloud, asked: &Asked<'_>) -> Option<Grant> {
             None
         }
         Err(error) => {
-            tracing::warn!("{name} gives no credentials for {registry}: {}", chain(error.as_ref()));
+            tracing::warn!(
+                "{name} gives no credentials for {registry}: {}",
+                transport::chain(error.as_ref())
+            );
             None
         }
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let texts: Vec<String> = std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect();
-    texts.join(": ")
 }
 
 #[cfg(test)]
