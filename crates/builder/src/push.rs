@@ -46,17 +46,31 @@ pub async fn push(
 ) -> Result<Digest, Error> {
     let client =
         Client::new(request.push.clone()).map_err(|source| Error::Client(Box::new(source)))?;
+    let pushed = push_with(&client, request, &observer, &stop).await;
+    if pushed.is_err() {
+        // As after a build: registries shall not keep what was begun.
+        client.abandon_uploads().await;
+    }
+    pushed
+}
+
+async fn push_with(
+    client: &Client,
+    request: PushRequest,
+    observer: &Arc<dyn Observer>,
+    stop: &StopHandle,
+) -> Result<Digest, Error> {
     let PushRequest { source, push, outputs, state_dir, threads } = request;
     let registry::ClientOptions { http, retry, .. } = push;
-    or_stopped(&stop, check_push(&outputs, Some(&client))).await?;
+    or_stopped(stop, check_push(&outputs, Some(client))).await?;
     let opened = tokio::task::spawn_blocking(move || open(&source, &state_dir, threads));
-    let content = or_stopped(&stop, async { opened.await.map_err(|_| Error::Worker)? }).await?;
+    let content = or_stopped(stop, async { opened.await.map_err(|_| Error::Worker)? }).await?;
     let send = |to| {
-        let sent = content.send(&client, to, outputs.verify_push);
-        told(to, &content.digest, &outputs, &observer, sent)
+        let sent = content.send(client, to, outputs.verify_push);
+        told(to, &content.digest, &outputs, observer, sent)
     };
-    let sent = to_each(outputs.destinations.iter(), &observer, send);
-    let reached = or_stopped(&stop, async { Ok(sent.await) }).await?;
+    let sent = to_each(outputs.destinations.iter(), observer, send);
+    let reached = or_stopped(stop, async { Ok(sent.await) }).await?;
     let web = Web { settings: &http, retry: &retry };
     tell(&content.digest, Vec::new(), reached, &outputs, web).await?;
     Ok(content.digest.clone())
