@@ -1,6 +1,8 @@
 //! What answers a challenge: passwords as they are, and
 //! Bearer tokens from its token server, with a credential or without.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -28,6 +30,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 pub(crate) struct Token {
     pub(crate) value: HeaderValue,
     pub(crate) until: Instant,
+    /// Whether more than the task that fetched it have it.
+    shared: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Token {
@@ -42,7 +46,19 @@ impl Token {
         let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         let mut value = HeaderValue::try_from(format!("{scheme} {text}")).ok().filter(|_| plain)?;
         value.set_sensitive(true);
-        Some(Self { value, until: Instant::now() + lifetime })
+        let until = Instant::now() + lifetime;
+        Some(Self { value, until, shared: Arc::default() })
+    }
+
+    /// The same token for one task more.
+    pub(crate) fn share(&self) -> Self {
+        self.shared.store(true, Ordering::Relaxed);
+        self.clone()
+    }
+
+    /// Whether another task was given it too.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
     }
 }
 

@@ -20,6 +20,9 @@ use crate::error::{Cause, Error};
 use crate::options::ClientOptions;
 use crate::{Asked, Grant, Keychain};
 
+/// So many tokens are tried for one exchange, where other tasks use them up.
+const TOKENS_PER_EXCHANGE: u32 = 8;
+
 /// What a request needs to be allowed to do, in the words of token servers.
 pub(crate) type Scopes = Vec<String>;
 
@@ -152,7 +155,7 @@ impl Endpoint {
         Ok(url)
     }
 
-    /// One exchange, whatever its status but 401: that fetches a token, at most one, and tries again.
+    /// One exchange, whatever its status but 401: that fetches a token and tries again.
     /// Credentials go to the registry's own origin only.
     pub(crate) async fn send(
         &self,
@@ -177,21 +180,24 @@ impl Endpoint {
         if let Some(peer) = response.peer() {
             let _ = self.peer.set(peer);
         }
-        // What another task fetched may be used up already; what this one fetched is its last try.
-        let mut fetched = false;
-        while response.status() == StatusCode::UNAUTHORIZED && !fetched {
+        // A token that another task was given as well may be used up by that one; one that this task
+        // fetched and had to itself is its last try.
+        let mut tries = 0;
+        while response.status() == StatusCode::UNAUTHORIZED && tries < TOKENS_PER_EXCHANGE {
             let challenges = challenges(response.headers());
             response.discard().await;
-            let (token, new) = self.new_token(scopes, used.as_ref(), base, &challenges).await?;
-            fetched = new;
+            let (token, fetched) = self.new_token(scopes, used.as_ref(), base, &challenges).await?;
             request.headers.insert(header::AUTHORIZATION, token.value.clone());
-            used = Some(token);
             response = self.http.send(&request).await?;
-            if response.status() != StatusCode::UNAUTHORIZED {
-                self.accepted.store(true, Ordering::Relaxed);
-            }
+            let is_known = used.as_ref().is_some_and(|used| used.value == token.value);
+            let is_last = is_known || fetched && !token.is_shared();
+            tries = if is_last { TOKENS_PER_EXCHANGE } else { tries + 1 };
+            used = Some(token);
         }
         if response.status() != StatusCode::UNAUTHORIZED {
+            if used.is_some() {
+                self.accepted.store(true, Ordering::Relaxed);
+            }
             return Ok(response);
         }
         match accept(response).await {
@@ -210,7 +216,7 @@ impl Endpoint {
 
     async fn known_token(&self, scopes: &Scopes) -> Option<Token> {
         let tokens = self.tokens.lock().await;
-        tokens.get(scopes).filter(|token| token.until > Instant::now()).cloned()
+        tokens.get(scopes).filter(|token| token.until > Instant::now()).map(Token::share)
     }
 
     /// A token that is not `used`, and whether it was fetched now: another task may have fetched one
@@ -227,7 +233,7 @@ impl Endpoint {
             && token.until > Instant::now()
             && used.is_none_or(|used| used.value != token.value)
         {
-            return Ok((token.clone(), false));
+            return Ok((token.share(), false));
         }
         let grant = self.credential(scopes).await;
         let credential = grant.as_ref().map(|grant| &grant.credential);
