@@ -19,6 +19,8 @@ pub(crate) fn layer(blobs: &BlobStore, content: &[u8]) -> CachedLayer {
     let descriptor = Descriptor::new(MediaType::OciLayer, digest.clone(), content.len() as u64);
     CachedLayer {
         layer: LayerRef { descriptor, diff_id: DiffId(digest) },
+        content: key("make").key,
+        below: None,
         created: 1_000,
         created_by: "RUN make".to_owned(),
         parts: key("make").parts,

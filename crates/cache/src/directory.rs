@@ -9,7 +9,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use oci::Descriptor;
+use oci::{Descriptor, Reference};
 use store::BlobStore;
 
 use crate::Result;
@@ -65,6 +65,14 @@ impl DirectoryCache {
 }
 
 impl LayerCache for DirectoryCache {
+    fn name(&self) -> String {
+        self.blobs.root().display().to_string()
+    }
+
+    fn repository(&self) -> Option<&Reference> {
+        None
+    }
+
     fn look_up<'a>(
         &'a self,
         key: &'a CacheKey,

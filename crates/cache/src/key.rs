@@ -18,6 +18,7 @@
 //! | [`Part::Mounts`] | mounts, each with its options; a secret by its id only | RUN |
 //! | [`Part::Sources`] | per source: path, kind, mode, content, link target, xattrs; no mtime | COPY, ADD, bind mounts |
 //! | [`Part::Remote`] | what an URL or a repository held: a digest, a validator, a commit | ADD |
+//! | [`Part::Origin`] | what stands for sources before they are read: a stage's key, an image's digest, an URL's validator | COPY, ADD, bind mounts |
 //! | [`Part::Ownership`] | the text of `--chown`, never the ids it was looked up to | COPY, ADD |
 //! | [`Part::Mode`] | the text of `--chmod` | COPY, ADD |
 //! | [`Part::Options`] | other flags that change the layer, such as `--parents` or `--network` | RUN, COPY, ADD |
@@ -84,6 +85,7 @@ pub enum Part {
     Mode,
     Options,
     Writer,
+    Origin,
 }
 
 impl Part {
@@ -106,6 +108,7 @@ impl Part {
             Self::Mode => 14,
             Self::Options => 15,
             Self::Writer => 16,
+            Self::Origin => 17,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use oci::LayerRef;
+use oci::{Digest, LayerRef, Reference};
 use serde::{Deserialize, Serialize};
 use store::BlobStore;
 
@@ -18,6 +18,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct CachedLayer {
     /// The layer; its bytes are fetched only if they are needed.
     pub layer: LayerRef,
+    /// The key by the content of what the step read. Another than the one it is kept under where that
+    /// is an alias, made before the content was known.
+    pub content: CacheKey,
+    /// The layers that it was made upon; `None` where it does not depend on them (`--link`).
+    pub below: Option<Below>,
     /// When it was made, in seconds since 1970.
     pub created: i64,
     /// The step, for people.
@@ -26,9 +31,23 @@ pub struct CachedLayer {
     pub parts: Vec<KeyPart>,
 }
 
+/// The layers below a layer, by their chain id; on scratch there are none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Below(pub Option<Digest>);
+
 /// Where results of steps are kept. What is missing, expired, torn, or recorded for another key is
 /// `None`, not an error; an error means that the cache itself cannot be used.
-pub trait LayerCache: Send + Sync {
+///
+/// Room is left for the caches of `RUN --mount=type=cache` that outlive a pod: they would be further
+/// methods here, of content-defined chunks that are restored when they are read. None is there yet.
+pub trait LayerCache: std::fmt::Debug + Send + Sync {
+    /// What it is, for people: a repository or a directory.
+    fn name(&self) -> String;
+
+    /// The repository that registries may take the layers from, where there is one.
+    fn repository(&self) -> Option<&Reference>;
+
     /// The result for a key, unless it was made before `oldest`.
     fn look_up<'a>(
         &'a self,
@@ -44,8 +63,8 @@ pub trait LayerCache: Send + Sync {
         blobs: &'a BlobStore,
     ) -> BoxFuture<'a, Result<()>>;
 
-    /// Keeps a result whose bytes are in `blobs`. Visible whole or not at all; replaces an earlier
-    /// one.
+    /// Keeps a result whose bytes are in `blobs`, or in this cache already. Visible whole or not at
+    /// all; replaces an earlier one.
     fn put<'a>(
         &'a self,
         key: &'a CacheKey,
@@ -63,13 +82,15 @@ pub(crate) struct Record {
     pub(crate) key: String,
     pub(crate) descriptor: oci::Descriptor,
     pub(crate) diff_id: oci::DiffId,
+    pub(crate) content: String,
+    pub(crate) below: Option<Below>,
     pub(crate) created: i64,
     pub(crate) created_by: String,
     pub(crate) parts: Vec<KeyPart>,
 }
 
 /// Raised when the meaning of a field changes; other versions are not read.
-const RECORD_VERSION: u32 = 1;
+const RECORD_VERSION: u32 = 2;
 
 impl Record {
     pub(crate) fn new(key: &CacheKey, cached: &CachedLayer) -> Self {
@@ -78,6 +99,8 @@ impl Record {
             key: key.to_string(),
             descriptor: cached.layer.descriptor.clone(),
             diff_id: cached.layer.diff_id.clone(),
+            content: cached.content.to_string(),
+            below: cached.below.clone(),
             created: cached.created,
             created_by: cached.created_by.clone(),
             parts: cached.parts.clone(),
@@ -89,8 +112,11 @@ impl Record {
         let good = self.version == RECORD_VERSION
             && self.key == key.to_string()
             && self.descriptor.media_type.is_layer();
-        good.then(|| CachedLayer {
+        let content = CacheKey::parse(&self.content).filter(|_| good)?;
+        Some(CachedLayer {
             layer: LayerRef { descriptor: self.descriptor, diff_id: self.diff_id },
+            content,
+            below: self.below,
             created: self.created,
             created_by: self.created_by,
             parts: self.parts,

@@ -31,7 +31,7 @@ pub use directory::DirectoryCache;
 pub use error::Error;
 pub use fetch::Fetcher;
 pub use key::{CacheKey, Explained, KeyBuilder, KeyPart, Part, first_difference};
-pub use layer_cache::{BoxFuture, CachedLayer, LayerCache};
+pub use layer_cache::{Below, BoxFuture, CachedLayer, LayerCache};
 pub use warm::{WarmOptions, Warmed, warm};
 
 /// What this crate's functions return.

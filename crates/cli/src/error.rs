@@ -53,6 +53,10 @@ pub enum Error {
          the following: gs://, dir://, tar://, s3://, git://, https://"
     )]
     ContextScheme,
+    #[error(
+        "cache flags invalid: if using cache with --no-push, specify cache repo with --cache-repo"
+    )]
+    NoCacheRepository,
     #[error("you must select at least one image to cache or a dockerfilepath to parse")]
     NothingToWarm,
     #[error("invalid argument \"{value}\" for \"--{flag}\" flag: {what} is not implemented yet")]
@@ -98,6 +102,7 @@ impl Error {
             | Self::Needs { .. }
             | Self::Platform { .. }
             | Self::ContextScheme
+            | Self::NoCacheRepository
             | Self::NothingToWarm => None,
         }
     }

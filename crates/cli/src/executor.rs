@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::allow::{self, Allow};
+use crate::cache::{CacheFlags, cache_flags};
 use crate::digest_files::DigestFlags;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -63,6 +64,8 @@ pub struct ExecutorFlags {
     /// `SOURCE_DATE_EPOCH` of the environment. A build argument of this name goes first, and
     /// stands in `build_args`.
     pub source_date_epoch: Option<i64>,
+    /// `--cache`, and what belongs to it.
+    pub cache: Option<CacheFlags>,
     /// How to talk to registries.
     pub registry: RegistryFlags,
     /// `--kaniko-dir`, else `KANIKO_DIR`; where the state lies if `None` is the program's to say
@@ -192,6 +195,7 @@ fn interpret(mut values: Values, environment: &Environment) -> Result<ExecutorFl
             .and_then(|level| i32::try_from(level).ok()),
         reproducible: values.is_set("reproducible"),
         source_date_epoch: source_date_epoch(environment)?,
+        cache: cache_flags(&values, no_push, !values.list("destination").is_empty())?,
         registry: registry_flags(&values, environment)?,
         kaniko_dir: values
             .text("kaniko-dir")

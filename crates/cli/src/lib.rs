@@ -8,6 +8,7 @@
 
 mod allow;
 mod authentication;
+mod cache;
 pub mod console;
 pub mod container;
 mod digest_files;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use allow::Allow;
 pub use authentication::{Authentication, UnreadableConfig, read as read_config};
+pub use cache::{CacheFlags, CachePlace};
 pub use digest_files::{DigestFlags, Place};
 pub use environment::{Environment, Network};
 pub use error::Error;

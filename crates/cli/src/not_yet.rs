@@ -17,14 +17,7 @@ const fn row(name: &'static str, value: Value, default: &'static str, what: &'st
 pub(crate) const EXECUTOR: &[Flag] = &[
     row("bucket", Text, "", "the old form of a bucket context; write --context=gs://BUCKET")
         .short('b'),
-    row("cache", Bool, "false", CACHE),
-    row("cache-copy-layers", Bool, "false", CACHE),
-    row("cache-dir", Text, "/cache", "reading the cache of base images"),
-    row("cache-repo", Text, "", CACHE),
-    row("cache-run-layers", Bool, "true", CACHE),
-    row("cache-ttl", Duration, "336h", CACHE),
     row("git", KeyValue, "", "options of a git context"),
-    row("no-push-cache", Bool, "false", CACHE),
     row("single-snapshot", Bool, "false", "one layer for the whole build"),
     // One fork's own flags. They are known by name so that the error is about the feature, and
     // not about the spelling.

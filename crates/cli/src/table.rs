@@ -98,6 +98,19 @@ const EXECUTOR: &[Flag] = &[
         List,
         "a build argument, NAME=VALUE, or NAME to take it from the environment",
     ),
+    Flag::new("cache", Bool, "take results of steps, and base images, from caches")
+        .default("false"),
+    Flag::new("cache-copy-layers", Bool, "cache what COPY and ADD make").default("true"),
+    Flag::new("cache-dir", Text, "directory of base images that the warmer fetched")
+        .default("/cache"),
+    Flag::new(
+        "cache-repo",
+        Text,
+        "where results of steps are kept: a repository, oci:PATH or, ours, dir:PATH; by default the \
+         repository `cache` below the first destination's",
+    ),
+    Flag::new("cache-run-layers", Bool, "cache what RUN and WORKDIR make").default("true"),
+    Flag::new("cache-ttl", Duration, "how long what is cached may be used").default("336h"),
     Flag::new(
         "cleanup",
         Bool,
@@ -145,6 +158,12 @@ const EXECUTOR: &[Flag] = &[
     )
     .default("local"),
     Flag::new("dryrun", Bool, "print the plan and stop").default("false"),
+    Flag::new(
+        "explain-cache",
+        Bool,
+        "say of each step whether it is cached, and what changed if it is not (ours)",
+    )
+    .default("false"),
     Flag::new("force", Bool, "build in place although no container is detected").default("false"),
     Flag::new("force-build-metadata", Bool, "write history for every instruction")
         .default("false")
@@ -195,6 +214,12 @@ const EXECUTOR: &[Flag] = &[
     Flag::new("legacy-manifest-list", Bool, "push a docker manifest list instead of an OCI index")
         .default("false"),
     Flag::new(
+        "layer-cache-dir",
+        Text,
+        "directory that is asked for results of steps before the cache repository, and keeps them as \
+         well (ours)",
+    ),
+    Flag::new(
         "lint",
         Choice(&["off", "warn", "error"]),
         "what to do with findings in the Dockerfile (ours)",
@@ -222,6 +247,7 @@ const EXECUTOR: &[Flag] = &[
         "platforms to build an image for, OS/ARCH[/VARIANT] with commas; may be repeated",
     ),
     Flag::new("no-push", Bool, "build, but do not push").default("false"),
+    Flag::new("no-push-cache", Bool, "read the cache, but keep nothing in it").default("false"),
     Flag::new("oci-layout-path", Text, "directory that receives the image as an OCI layout"),
     Flag::new(
         "pre-cleanup",
