@@ -12,9 +12,9 @@
 //! | [`Part::Kind`] | the instruction: `RUN`, `COPY`, `ADD`, `WORKDIR` | every step |
 //! | [`Part::Arguments`] | its words after expansion; for RUN the argument vector | every step |
 //! | [`Part::Bodies`] | names and contents of here-documents | RUN, COPY, ADD |
-//! | [`Part::Environment`] | `NAME=value` that the command sees, sorted | RUN |
+//! | [`Part::Environment`] | the variables that the command sees, in order | RUN |
 //! | [`Part::User`] | user, as written | RUN, WORKDIR |
-//! | [`Part::Directory`] | working directory | RUN, COPY, ADD |
+//! | [`Part::Directory`] | working directory | RUN; COPY and ADD to a relative destination |
 //! | [`Part::Mounts`] | mounts, each with its options; a secret by its id only | RUN |
 //! | [`Part::Sources`] | per source: path, kind, mode, content, link target, xattrs; no mtime | COPY, ADD, bind mounts |
 //! | [`Part::Remote`] | what an URL or a repository held: a digest, a validator, a commit | ADD |

@@ -3,14 +3,15 @@
 //! Responsible for: the keys of steps, the cache of their layers, the cache of base images that the
 //! warmer fills, and bringing a blob from the nearest place into a store.
 //!
-//! Does not: execute steps, decide what a step's inputs are, read the clock (times come in), fail a
+//! Does not: execute steps, read what a step reads, read the clock (times come in), fail a
 //! build: what is torn, foreign or expired is not there.
 //!
-//! Read first: [`KeyBuilder`] for identity, [`LayerCache`] for results, [`BaseImageCache`] and
+//! Read first: [`KeyBuilder`] and [`step_key`] for identity, [`LayerCache`] for results, [`BaseImageCache`] and
 //! [`warm`] for base images, [`Fetcher`] for blobs.
 #![forbid(unsafe_code)]
 
 mod key;
+mod step;
 
 mod directory;
 mod layer_cache;
@@ -32,6 +33,10 @@ pub use error::Error;
 pub use fetch::Fetcher;
 pub use key::{CacheKey, Explained, KeyBuilder, KeyPart, Part, first_difference};
 pub use layer_cache::{Below, BoxFuture, CachedLayer, LayerCache};
+pub use step::{
+    Source, Start, Writer, first_state, mount_source, source_count, stands_alone, state_after,
+    step_key,
+};
 pub use warm::{WarmOptions, Warmed, warm};
 
 /// What this crate's functions return.
