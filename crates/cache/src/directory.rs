@@ -2,71 +2,194 @@
 //!
 //! ```text
 //! <root>/blobs/sha256/..    layers, verified when they came in
-//! <root>/records/ab/cd..    records, written after their layer
+//! <root>/records/ab/cd..    records, written after their layer; mtime: last used
+//! <root>/tmp/..             what is being written, locked by its writer
+//! <root>/use.lock           shared by builds, so that a collection knows of them
 //! ```
-//! Any number of builds may share it.
+//! Any number of builds may share it, and others may write to it: nothing in it is followed or
+//! believed. A record is two lines: its own digest, and the record.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use oci::{Descriptor, Reference};
-use store::BlobStore;
+use oci::{Descriptor, Digest, Reference};
+use store::{BlobStore, SharedDir, SharedKind, Sharing};
 
 use crate::Result;
 use crate::error::Error;
 use crate::key::CacheKey;
-use crate::layer_cache::{BoxFuture, CachedLayer, LayerCache, Record};
+use crate::layer_cache::{BoxFuture, CachedLayer, LayerCache, RECORD_LIMIT, Record};
 
-/// No record is longer.
-const RECORD_LIMIT: u64 = 1 << 20;
+/// What is being written.
+pub(crate) const TEMPORARY: &str = "tmp";
+/// Held shared by builds, alone by a collection.
+pub(crate) const LOCK: &str = "use.lock";
+pub(crate) const RECORDS: &str = "records";
 
 /// Layers in a local directory.
 #[derive(Clone, Debug)]
 pub struct DirectoryCache {
-    blobs: BlobStore,
+    root: PathBuf,
+    state: Arc<Use>,
+}
+
+/// What one program knows of a directory that it uses.
+#[derive(Debug, Default)]
+pub(crate) struct Use {
+    /// Held while the cache is used, where it can be had.
+    lock: OnceLock<Option<File>>,
+    swept: AtomicBool,
+}
+
+impl Use {
+    /// Notes that the cache is used, and says once where strangers can write.
+    pub(crate) fn begin(&self, directory: &SharedDir, lock: &Path) {
+        self.lock.get_or_init(|| {
+            if directory.is_open_to_strangers() {
+                tracing::warn!(
+                    "other users can write to the cache `{}`: whoever does decides what is built",
+                    directory.path().display()
+                );
+            }
+            // On a disk that cannot be written to, nobody collects either.
+            directory.lock(lock, Sharing::Shared).ok().flatten()
+        });
+    }
+
+    /// Whether it is time to look for what dead writers left: once.
+    pub(crate) fn may_sweep(&self) -> bool {
+        !self.swept.swap(true, Ordering::Relaxed)
+    }
 }
 
 impl DirectoryCache {
-    /// Opens the cache in `root`, which is made where missing.
-    pub fn open(root: &Path) -> Result<Self> {
-        Ok(Self { blobs: BlobStore::open(root)? })
+    /// The cache in `root`, which is made when something is put into it.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), state: Arc::default() }
     }
 
-    fn record_path(&self, key: &CacheKey) -> PathBuf {
-        let text = key.to_string();
-        let (first, rest) = text.split_at(2);
-        self.blobs.root().join("records").join(first).join(rest)
-    }
-
-    fn read(&self, key: &CacheKey, oldest: Option<i64>) -> Option<CachedLayer> {
-        let path = self.record_path(key);
-        if std::fs::symlink_metadata(&path).is_err() {
-            return None;
-        }
-        let bytes = match store::read_file(&path, RECORD_LIMIT) {
+    fn read(&self, key: &CacheKey, oldest: Option<i64>) -> Result<Option<CachedLayer>> {
+        let directory = match SharedDir::open(&self.root) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other?,
+        };
+        self.state.begin(&directory, Path::new(LOCK));
+        let path = record_path(key);
+        let bytes = match directory.read(&path, RECORD_FILE_LIMIT) {
             Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => {
-                tracing::warn!(%key, %error, "cache record ignored");
-                return None;
+                tracing::warn!(%key, error = %Error::from(error).told(), "cache entry ignored");
+                return Ok(None);
             }
         };
-        let record = serde_json::from_slice::<Record>(&bytes).ok();
-        let Some(cached) = record.and_then(|record| record.for_key(key)) else {
-            tracing::warn!(%key, "cache record ignored: it is not one of this key and version");
-            return None;
+        let cached = match parse_record(&bytes, key) {
+            Ok(cached) => cached,
+            Err(reason) => {
+                tracing::warn!(%key, "cache entry ignored: {reason}");
+                return Ok(None);
+            }
         };
         if oldest.is_some_and(|oldest| cached.created < oldest) {
-            return None;
+            return Ok(None);
         }
-        let descriptor = &cached.layer.descriptor;
-        let size = self.blobs.size(&descriptor.digest).ok().flatten();
-        (size == Some(descriptor.size)).then_some(cached)
+        if !holds(&directory, &cached.layer.descriptor) {
+            tracing::warn!(%key, "cache entry ignored: its layer is gone or damaged");
+            return Ok(None);
+        }
+        directory.note_use(&path);
+        Ok(Some(cached))
     }
+
+    fn copy_out(&self, descriptor: &Descriptor, to: &BlobStore) -> Result<(), store::Error> {
+        let directory = SharedDir::open(&self.root)?;
+        let path = blob_path(&descriptor.digest);
+        let file = directory.open_file(&path)?;
+        copy_file(file, to, descriptor).inspect_err(|error| {
+            if is_damage(error) {
+                // What is damaged now will not be found again.
+                let _ = directory.remove(&path);
+            }
+        })
+    }
+
+    fn write(&self, key: &CacheKey, layer: &CachedLayer, from: &BlobStore) -> Result<()> {
+        let directory = SharedDir::make(&self.root)?;
+        self.state.begin(&directory, Path::new(LOCK));
+        let temporary = Path::new(TEMPORARY);
+        if self.state.may_sweep() {
+            // What is left for the next time disturbs nobody.
+            let swept =
+                directory.now(temporary).and_then(|now| directory.sweep(temporary, "", now));
+            tracing::debug!(?swept, "what dead writers left in the cache");
+        }
+        let descriptor = &layer.layer.descriptor;
+        let blob = blob_path(&descriptor.digest);
+        if holds(&directory, descriptor) {
+            // A collection that is about to take it sees that it is wanted.
+            directory.note_use(&blob);
+        } else {
+            let file = from.open_blob(&descriptor.digest)?;
+            directory.copy_in(temporary, &blob, file, descriptor)?;
+        }
+        let record = write_record(key, layer);
+        Ok(directory.write(temporary, &record_path(key), record.as_bytes())?)
+    }
+}
+
+/// The record, its digest, and the ends of their lines.
+const RECORD_FILE_LIMIT: u64 = RECORD_LIMIT as u64 + 256;
+
+/// A record and its digest, which finds a record that rots.
+fn write_record(key: &CacheKey, layer: &CachedLayer) -> String {
+    let record = Record::new(key, layer).into_json();
+    format!("{}\n{record}\n", Digest::sha256_of(record.as_bytes()))
+}
+
+/// The result that a record's file tells of, if it is one of this key.
+pub(crate) fn parse_record(
+    bytes: &[u8],
+    key: &CacheKey,
+) -> std::result::Result<CachedLayer, &'static str> {
+    let torn = "its record is damaged";
+    let text = std::str::from_utf8(bytes).map_err(|_| torn)?;
+    let (digest, record) = text.split_once('\n').ok_or(torn)?;
+    let record = record.strip_suffix('\n').ok_or(torn)?;
+    let digest = Digest::parse(digest).map_err(|_| torn)?;
+    if !digest.matches(record.as_bytes()) {
+        return Err(torn);
+    }
+    Record::parse(record.as_bytes(), key)
+}
+
+/// Whether a plain file of the right length has the layer's name.
+fn holds(directory: &SharedDir, descriptor: &Descriptor) -> bool {
+    let found = directory.entry(&blob_path(&descriptor.digest)).ok().flatten();
+    found.is_some_and(|found| found.kind == SharedKind::File && found.size == descriptor.size)
+}
+
+pub(crate) fn record_path(key: &CacheKey) -> PathBuf {
+    let text = key.to_string();
+    let (first, rest) = text.split_at(2);
+    Path::new(RECORDS).join(first).join(rest)
+}
+
+/// Where a blob is in a directory that holds blobs, as an OCI layout does.
+pub(crate) fn blob_path(digest: &Digest) -> PathBuf {
+    Path::new("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+}
+
+/// Whether bytes are wrong, rather than out of reach.
+pub(crate) fn is_damage(error: &store::Error) -> bool {
+    matches!(error, store::Error::Digest { .. } | store::Error::Size { .. })
 }
 
 impl LayerCache for DirectoryCache {
     fn name(&self) -> String {
-        self.blobs.root().display().to_string()
+        self.root.display().to_string()
     }
 
     fn repository(&self) -> Option<&Reference> {
@@ -79,7 +202,7 @@ impl LayerCache for DirectoryCache {
         oldest: Option<i64>,
     ) -> BoxFuture<'a, Result<Option<CachedLayer>>> {
         let (this, key) = (self.clone(), *key);
-        Box::pin(blocking(move || Ok(this.read(&key, oldest))))
+        Box::pin(blocking(move || this.read(&key, oldest)))
     }
 
     fn fetch<'a>(
@@ -91,10 +214,14 @@ impl LayerCache for DirectoryCache {
         let (this, key, target) = (self.clone(), *key, blobs.clone());
         let descriptor = layer.layer.descriptor.clone();
         Box::pin(blocking(move || {
-            copy(&this.blobs, &target, &descriptor).map_err(|source| {
-                // What is damaged now will not be found again.
-                let _ = this.blobs.remove(&descriptor.digest);
-                Error::Layer { key: key.to_string(), digest: descriptor.digest.clone(), source }
+            if target.contains(&descriptor.digest) {
+                return Ok(());
+            }
+            let copied = this.copy_out(&descriptor, &target);
+            copied.map_err(|source| Error::Layer {
+                key: key.to_string(),
+                digest: descriptor.digest,
+                source,
             })
         }))
     }
@@ -106,44 +233,27 @@ impl LayerCache for DirectoryCache {
         blobs: &'a BlobStore,
     ) -> BoxFuture<'a, Result<()>> {
         let (this, key, from, layer) = (self.clone(), *key, blobs.clone(), layer.clone());
-        Box::pin(blocking(move || {
-            let descriptor = &layer.layer.descriptor;
-            // A blob of the wrong length is a damaged one.
-            if this.blobs.size(&descriptor.digest)? != Some(descriptor.size) {
-                copy_in(&from, &this.blobs, descriptor)?;
-            }
-            let bytes = serde_json::to_vec(&Record::new(&key, &layer))
-                .expect("because a record is plain values");
-            Ok(store::write_output(&this.record_path(&key), &bytes)?)
-        }))
+        Box::pin(blocking(move || this.write(&key, &layer, &from)))
     }
-}
-
-/// Copies unless it is there.
-fn copy(from: &BlobStore, to: &BlobStore, descriptor: &Descriptor) -> Result<(), store::Error> {
-    if to.contains(&descriptor.digest) {
-        return Ok(());
-    }
-    copy_in(from, to, descriptor)
-}
-
-/// Copies and compares with digest and size.
-fn copy_in(from: &BlobStore, to: &BlobStore, descriptor: &Descriptor) -> Result<(), store::Error> {
-    let file = from.open_blob(&descriptor.digest)?;
-    copy_file(file, to, descriptor)
 }
 
 /// Copies a file into a store, where it becomes visible only if it is what the descriptor says.
 pub(crate) fn copy_file(
-    file: std::fs::File,
+    file: File,
     to: &BlobStore,
     descriptor: &Descriptor,
 ) -> Result<(), store::Error> {
-    let mut writer = to.writer()?;
     let failed = |action: &'static str| {
         let path = to.path(&descriptor.digest);
         move |source| store::Error::Io { action, path, source }
     };
+    // What is of another length need not be read to know.
+    let found = file.metadata().map_err(failed("inspect"))?.len();
+    if found != descriptor.size {
+        let (digest, expected) = (descriptor.digest.clone(), descriptor.size);
+        return Err(store::Error::Size { digest, expected, found });
+    }
+    let mut writer = to.writer()?;
     // One byte more than there should be tells that there is too much.
     let mut file = file.take(descriptor.size.saturating_add(1));
     let mut buffer = vec![0; 256 << 10];

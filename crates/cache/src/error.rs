@@ -46,7 +46,36 @@ pub enum Error {
         #[source]
         source: store::Error,
     },
+    /// What is under a key is no entry of it.
+    #[error("the cache entry `{key}` is not one that can be used: {reason}")]
+    Entry {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// No cache is in use that has it, or would keep it.
+    #[error("no cache holds the entry `{0}`")]
+    NotKept(String),
     /// The task that wrote a blob ended without an answer.
     #[error("writing the blob `{0}` was interrupted")]
     Interrupted(Digest),
+}
+
+impl Error {
+    /// The error with its causes, for a line of the log.
+    pub(crate) fn told(&self) -> String {
+        told(self)
+    }
+}
+
+/// An error with its causes, for a line of the log.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(this) = cause {
+        text.push_str(&format!(": {this}"));
+        cause = this.source();
+    }
+    text
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use oci::{Digest, LayerRef, Reference};
+use oci::{Algorithm, Digest, LayerRef, Reference};
 use serde::{Deserialize, Serialize};
 use store::BlobStore;
 
@@ -71,6 +71,11 @@ pub trait LayerCache: std::fmt::Debug + Send + Sync {
         layer: &'a CachedLayer,
         blobs: &'a BlobStore,
     ) -> BoxFuture<'a, Result<()>>;
+
+    /// Waits for what it still does in the background.
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A result as it is written down. It names its key, so that a record that was moved under another
@@ -78,19 +83,21 @@ pub trait LayerCache: std::fmt::Debug + Send + Sync {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
-    pub(crate) version: u32,
-    pub(crate) key: String,
-    pub(crate) descriptor: oci::Descriptor,
-    pub(crate) diff_id: oci::DiffId,
-    pub(crate) content: String,
-    pub(crate) below: Option<Below>,
-    pub(crate) created: i64,
-    pub(crate) created_by: String,
-    pub(crate) parts: Vec<KeyPart>,
+    version: u32,
+    key: String,
+    descriptor: oci::Descriptor,
+    diff_id: oci::DiffId,
+    content: String,
+    below: Option<Below>,
+    created: i64,
+    created_by: String,
+    parts: Vec<KeyPart>,
 }
 
 /// Raised when the meaning of a field changes; other versions are not read.
 const RECORD_VERSION: u32 = 2;
+/// No record is longer.
+pub(crate) const RECORD_LIMIT: usize = 1 << 20;
 
 impl Record {
     pub(crate) fn new(key: &CacheKey, cached: &CachedLayer) -> Self {
@@ -107,19 +114,47 @@ impl Record {
         }
     }
 
-    /// The result, if the record is for this key and says nothing impossible.
-    pub(crate) fn for_key(self, key: &CacheKey) -> Option<CachedLayer> {
-        let good = self.version == RECORD_VERSION
-            && self.key == key.to_string()
-            && self.descriptor.media_type.is_layer();
-        let content = CacheKey::parse(&self.content).filter(|_| good)?;
-        Some(CachedLayer {
-            layer: LayerRef { descriptor: self.descriptor, diff_id: self.diff_id },
+    /// The record as text. One that would be too long keeps the result, and explains nothing.
+    pub(crate) fn into_json(mut self) -> String {
+        let text = |record: &Self| {
+            serde_json::to_string(record).expect("because a record is plain values")
+        };
+        let whole = text(&self);
+        if whole.len() <= RECORD_LIMIT {
+            return whole;
+        }
+        self.parts.clear();
+        text(&self)
+    }
+
+    /// The result, if the text is a record of this key and says nothing impossible; the reason if
+    /// not.
+    pub(crate) fn parse(
+        text: &[u8],
+        key: &CacheKey,
+    ) -> std::result::Result<CachedLayer, &'static str> {
+        let record: Self = serde_json::from_slice(text).map_err(|_| "its record cannot be read")?;
+        if record.version != RECORD_VERSION {
+            return Err("its record is of another version");
+        }
+        if record.key != key.to_string() {
+            return Err("its record is of another key");
+        }
+        let layer = &record.descriptor;
+        if !layer.media_type.is_layer() || layer.media_type.is_foreign() {
+            return Err("its layer is none that a step makes");
+        }
+        if layer.digest.algorithm() != Algorithm::Sha256 {
+            return Err("its layer has a digest that no cache writes");
+        }
+        let content = CacheKey::parse(&record.content).ok_or("its record names no content")?;
+        Ok(CachedLayer {
+            layer: LayerRef { descriptor: record.descriptor, diff_id: record.diff_id },
             content,
-            below: self.below,
-            created: self.created,
-            created_by: self.created_by,
-            parts: self.parts,
+            below: record.below,
+            created: record.created,
+            created_by: record.created_by,
+            parts: record.parts,
         })
     }
 }

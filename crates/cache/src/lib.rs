@@ -6,15 +6,23 @@
 //! Does not: execute steps, read what a step reads, read the clock (times come in), fail a
 //! build: what is torn, foreign or expired is not there.
 //!
-//! Read first: [`KeyBuilder`] and [`step_key`] for identity, [`LayerCache`] for results, [`BaseImageCache`] and
+//! Read first: [`KeyBuilder`] and [`step_key`] for identity, [`LayerCache`] for results and
+//! [`TieredCache`], by which a build uses them, [`BaseImageCache`] and
 //! [`warm`] for base images, [`Fetcher`] for blobs.
 #![forbid(unsafe_code)]
 
 mod key;
 mod step;
 
-mod directory;
+mod documents;
+mod entry;
 mod layer_cache;
+
+mod directory;
+mod health;
+mod layout;
+mod registry_cache;
+mod tiered;
 
 mod base_image;
 mod fetch;
@@ -23,20 +31,22 @@ mod warm;
 mod error;
 
 #[cfg(test)]
-mod conformance;
-#[cfg(test)]
 mod tests;
 
 pub use base_image::{BaseImageCache, CachedImage};
 pub use directory::DirectoryCache;
+pub use documents::{recall, remember};
 pub use error::Error;
 pub use fetch::Fetcher;
 pub use key::{CacheKey, Explained, KeyBuilder, KeyPart, Part, first_difference};
 pub use layer_cache::{Below, BoxFuture, CachedLayer, LayerCache};
+pub use layout::LayoutCache;
+pub use registry_cache::RegistryCache;
 pub use step::{
     Source, Start, Writer, first_state, mount_source, source_count, stands_alone, state_after,
     step_key,
 };
+pub use tiered::TieredCache;
 pub use warm::{WarmOptions, Warmed, warm};
 
 /// What this crate's functions return.

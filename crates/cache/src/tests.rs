@@ -1,4 +1,4 @@
-//! The caches against a registry that misbehaves and disks that rot.
+//! The base-image cache against a registry that misbehaves and disks that rot.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -12,8 +12,7 @@ use store::BlobStore;
 use testkit::ScratchRoot;
 use testkit::fault::{Action, FaultRegistry, Subject};
 
-use crate::conformance::{self, key, layer};
-use crate::{BaseImageCache, DirectoryCache, Fetcher, LayerCache as _, WarmOptions, Warmed, warm};
+use crate::{BaseImageCache, Fetcher, WarmOptions, Warmed, warm};
 
 const CONTENT: &[u8] = &[7; 100_000];
 
@@ -50,50 +49,6 @@ fn client() -> Client {
 
 fn options() -> WarmOptions {
     WarmOptions { platform: platform(), refresh: false, oldest: None }
-}
-
-#[tokio::test]
-async fn a_directory_cache_conforms() {
-    let scratch = ScratchRoot::new();
-    let cache = DirectoryCache::open(&scratch.path().join("cache")).expect("because it is new");
-    conformance::check(&cache).await;
-}
-
-#[tokio::test]
-async fn records_that_rot_are_not_there() {
-    let scratch = ScratchRoot::new();
-    let blobs = BlobStore::open(&scratch.path().join("blobs")).expect("because it is new");
-    let root = scratch.path().join("cache");
-    let cache = DirectoryCache::open(&root).expect("because it is new");
-    let (mine, other) = (key("mine").key, key("other").key);
-    let cached = layer(&blobs, b"content");
-    let path = |key: &crate::CacheKey| {
-        let text = key.to_string();
-        root.join("records").join(&text[..2]).join(&text[2..])
-    };
-    cache.put(&mine, &cached, &blobs).await.expect("because it is writable");
-    let record = store::read_file(&path(&mine), 1 << 20).expect("because it was put");
-
-    // Under another key, of another version, cut, or empty.
-    store::write_output(&path(&other), &record).expect("because it is writable");
-    assert_eq!(cache.look_up(&other, None).await.expect("because it is readable"), None);
-    let text = String::from_utf8(record.clone()).expect("because it is JSON");
-    let newer = text.replace("\"version\":1", "\"version\":2");
-    for bytes in [newer.as_bytes(), &record[..record.len() / 2], b"", b"{"] {
-        store::write_output(&path(&mine), bytes).expect("because it is writable");
-        assert_eq!(cache.look_up(&mine, None).await.expect("because it is readable"), None);
-    }
-
-    // A layer that was cut is not found; one that was changed is not taken.
-    store::write_output(&path(&mine), &record).expect("because it is writable");
-    let blob = root.join("blobs/sha256").join(cached.layer.descriptor.digest.hex());
-    store::write_output(&blob, b"cont").expect("because it is writable");
-    assert_eq!(cache.look_up(&mine, None).await.expect("because it is readable"), None);
-    store::write_output(&blob, b"c0ntent").expect("because it is writable");
-    let fresh = BlobStore::open(&scratch.path().join("fresh")).expect("because it is new");
-    cache.fetch(&mine, &cached, &fresh).await.expect_err("because its digest differs");
-    assert!(!fresh.contains(&cached.layer.descriptor.digest));
-    assert_eq!(cache.look_up(&mine, None).await.expect("because it is readable"), None);
 }
 
 #[tokio::test]

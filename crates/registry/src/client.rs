@@ -26,7 +26,7 @@ type Repository = (String, String);
 pub(crate) enum Patience {
     /// As the options say.
     Full,
-    /// Less: there is another place to ask.
+    /// Less: there is another place to ask, or another way to get it.
     Short,
 }
 
@@ -54,6 +54,7 @@ impl Patience {
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
+    patience: Patience,
 }
 
 #[derive(Debug)]
@@ -106,7 +107,13 @@ impl Client {
             pushing: Mutex::default(),
             sessions: Sessions::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), patience: Patience::Full })
+    }
+
+    /// The same client, which bears failures less long: for what can be done without.
+    #[must_use]
+    pub fn impatient(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), patience: Patience::Short }
     }
 
     /// The options it was made from.
@@ -131,7 +138,7 @@ impl Client {
     fn places(&self, reference: &Reference, digest: &Digest) -> Result<VecDeque<Place>> {
         let key = repository(reference);
         let elsewhere = lock(&self.inner.elsewhere).get(&key).cloned().unwrap_or_default();
-        let patience = if elsewhere.is_empty() { Patience::Full } else { Patience::Short };
+        let patience = if elsewhere.is_empty() { self.patience } else { Patience::Short };
         let mut places = vec![self.place_with(reference, digest, patience)?];
         for candidate in &elsewhere {
             let patience = Patience::with(candidate);
@@ -181,7 +188,12 @@ impl Client {
     pub async fn has_blob(&self, reference: &Reference, digest: &Digest) -> Result<bool> {
         let place = self.place(reference, digest)?;
         let found = head(&place.endpoint, &place.scopes, &place.path).await;
-        found.map_err(|cause| cause.while_trying("look for blob", &place.object))
+        let found = found.map_err(|cause| cause.while_trying("look for blob", &place.object))?;
+        if found {
+            let name = format!("{}/{}", reference.registry(), reference.repository());
+            self.remember((name, digest.clone()));
+        }
+        Ok(found)
     }
 
     /// How large the registry says that a blob is; `None` where it has none.
@@ -204,7 +216,7 @@ impl Client {
 
     /// Where a blob of a repository lies.
     pub(crate) fn place(&self, reference: &Reference, digest: &Digest) -> Result<Place> {
-        self.place_with(reference, digest, Patience::Full)
+        self.place_with(reference, digest, self.patience)
     }
 
     /// The same, where failures are borne as long as this.
@@ -224,7 +236,7 @@ impl Client {
 
     /// The registry, made when first asked for.
     pub(crate) fn endpoint(&self, host: &str) -> std::result::Result<SharedEndpoint, Cause> {
-        self.endpoint_with(host, Patience::Full)
+        self.endpoint_with(host, self.patience)
     }
 
     /// The same, where failures are borne as long as this.
@@ -242,6 +254,11 @@ impl Client {
         let endpoint = Arc::new(Endpoint::new(host, options, patience.policy(options))?);
         endpoints.insert(key, Arc::clone(&endpoint));
         Ok(endpoint)
+    }
+
+    /// How long failures are borne.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// The right to move one blob.

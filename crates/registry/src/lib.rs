@@ -12,6 +12,7 @@
 mod access;
 mod client;
 mod content;
+mod find;
 mod manifest;
 mod options;
 mod publish;

@@ -4,6 +4,7 @@
 //! the place's to say.
 
 use oci::{Descriptor, ImageConfig, ImageIndex, ImageManifest, Platform, Raw, Reference};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::client::{Client, Patience, Resolved};
 use crate::endpoint::SharedEndpoint;
@@ -86,17 +87,29 @@ impl Client {
         let (descriptor, manifest) =
             found.map_err(|cause| cause.while_trying("resolve image", reference))?;
         let reference = reference.with_digest(descriptor.digest.clone());
+        let permit = self.permit().await;
+        let config = self.config_of(&reference, &manifest, patience, permit).await?;
+        Ok(Resolved { reference, descriptor, manifest, config })
+    }
+
+    /// The config that a manifest names.
+    pub(crate) async fn config_of(
+        &self,
+        reference: &Reference,
+        manifest: &ImageManifest,
+        patience: Patience,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Raw<ImageConfig>> {
         if manifest.config.size > CONFIG_LIMIT {
             let cause = Cause::Size { expected: CONFIG_LIMIT, found: manifest.config.size };
-            return Err(cause.while_trying("read the config of", &reference));
+            return Err(cause.while_trying("read the config of", reference));
         }
-        let place = self.place_with(&reference, &manifest.config.digest, patience)?;
-        let (permit, nobody) = (self.permit().await, Suspects::default());
+        let place = self.place_with(reference, &manifest.config.digest, patience)?;
+        let nobody = Suspects::default();
         let stream = BlobStream::open([place].into(), &manifest.config, permit, nobody).await?;
         let bytes = stream.into_bytes(CONFIG_LIMIT).await?;
-        let config: Raw<ImageConfig> = Raw::parse_expecting(bytes, &manifest.config.digest)
-            .map_err(|error| Cause::from(error).while_trying("read the config of", &reference))?;
-        Ok(Resolved { reference, descriptor, manifest, config })
+        Raw::parse_expecting(bytes, &manifest.config.digest)
+            .map_err(|error| Cause::from(error).while_trying("read the config of", reference))
     }
 }
 

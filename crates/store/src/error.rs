@@ -82,6 +82,27 @@ pub enum Error {
     Archive(#[source] io::Error),
 }
 
+impl Error {
+    /// Whether there is nothing under the name or digest.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Missing(_) => true,
+            other => other.is_io(io::ErrorKind::NotFound),
+        }
+    }
+
+    /// Whether the name is taken.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        self.is_io(io::ErrorKind::AlreadyExists)
+    }
+
+    fn is_io(&self, kind: io::ErrorKind) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == kind)
+    }
+}
+
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -3,7 +3,8 @@
 //! Responsible for that nothing is visible before it is whole and verified, whatever dies when.
 //! *Does not* speak to registries, and knows no roots: its paths are the host's.
 //!
-//! Read [`BlobStore`] first; the outputs ([`OciLayout`], [`DockerArchive`]) copy out of it.
+//! Read [`BlobStore`] first; the outputs ([`OciLayout`], [`DockerArchive`]) copy out of it. What others
+//! may write to as well is a [`SharedDir`].
 #![forbid(unsafe_code)]
 mod error;
 
@@ -15,6 +16,7 @@ mod lock;
 mod output;
 mod read;
 mod saved;
+mod shared;
 mod verified;
 
 pub use blob::{BlobStore, BlobWriter};
@@ -25,3 +27,4 @@ pub use lock::StoreLock;
 pub use output::{write_output, write_private};
 pub use read::read_file;
 pub use saved::{Member, SavedImage};
+pub use shared::{SharedDir, SharedEntry, SharedKind, Sharing, TemporaryDir};
