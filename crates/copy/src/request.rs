@@ -1,7 +1,5 @@
 //! [`CopyRequest`]: one COPY or ADD instruction, and how it is carried out.
 
-use std::rc::Rc;
-
 use glob::IgnoreFile;
 use rootfs::{ChangeSet, CopyRoute, Metadata, Protected, RootDir, RootPath};
 
@@ -12,6 +10,7 @@ use crate::file::{copy_file, write_inline};
 use crate::mode::ModeChange;
 use crate::owner::Owner;
 use crate::resolve::Look;
+use crate::select::{Selected, excluded, select};
 use crate::source::{Found, View};
 use crate::tree::TreeCopy;
 use crate::{Error, Result};
@@ -163,8 +162,7 @@ impl Rules<'_> {
 ///
 /// After an error the root may hold part of the copy.
 pub fn copy(request: &CopyRequest<'_>) -> Result<Copied> {
-    let exclude = IgnoreFile::from_patterns(request.exclude)
-        .map_err(|source| Error::Pattern { text: request.exclude.join(" "), source })?;
+    let exclude = excluded(request.exclude)?;
     let destination = if request.link && request.mode.is_none() {
         Destination::stacked(request.root, request.protected)
     } else {
@@ -196,21 +194,6 @@ fn is_directory(dest: &[u8]) -> bool {
     matches!(dest, b"" | b".") || dest.ends_with(b"/") || dest.ends_with(b"/.")
 }
 
-/// A source with its wildcards expanded.
-enum Selected<'a> {
-    /// A file or the contents of a directory, with the patterns of `--parents`.
-    Tree {
-        tree: &'a Tree<'a>,
-        found: Box<Found>,
-        unpack: bool,
-        include: Option<Rc<IgnoreFile>>,
-    },
-    Inline {
-        name: &'a [u8],
-        content: &'a [u8],
-    },
-}
-
 /// A request that is being carried out.
 struct Copying<'a> {
     request: &'a CopyRequest<'a>,
@@ -229,7 +212,7 @@ impl<'a> Copying<'a> {
         // All sources first: a missing one must not leave half a copy.
         let mut selected = Vec::new();
         for item in self.request.items {
-            self.select(item, &mut selected)?;
+            selected.extend(select(item, self.request.parents)?);
         }
         self.several = selected.len() > 1;
         for source in &selected {
@@ -242,80 +225,6 @@ impl<'a> Copying<'a> {
                     let to = self.target(name, false)?;
                     write_inline(content, &to, &mut self.destination, &self.rules)?;
                 }
-            }
-        }
-        Ok(())
-    }
-
-    fn select(&self, item: &Item<'a>, selected: &mut Vec<Selected<'a>>) -> Result<()> {
-        match *item {
-            Item::Inline { name, content } => {
-                if name.is_empty() || name.contains(&b'/') {
-                    let name = name.escape_ascii().to_string();
-                    return Err(Error::InlineName { name });
-                }
-                selected.push(Selected::Inline { name, content });
-            }
-            Item::Exact { tree, path, unpack } => {
-                let found = Box::new(View::new(tree).literal(path)?);
-                selected.push(Selected::Tree { tree, found, unpack, include: None });
-            }
-            Item::Path { tree, path, unpack } if self.request.parents => {
-                self.select_parents(tree, path, unpack, selected)?;
-            }
-            Item::Path { tree, path, unpack } => {
-                for found in View::new(tree).expand(path)? {
-                    let found = Box::new(found);
-                    selected.push(Selected::Tree { tree, found, unpack, include: None });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// `--parents`: the part before `/./` says where to start, the rest becomes a pattern there.
-    fn select_parents(
-        &self,
-        tree: &'a Tree<'a>,
-        source: &'a [u8],
-        unpack: bool,
-        selected: &mut Vec<Selected<'a>>,
-    ) -> Result<()> {
-        let pivot = source.windows(3).position(|part| part == b"/./");
-        let (base, kept) = match pivot {
-            Some(at) => (&source[..at], &source[at + 3..]),
-            None => (&b"/"[..], source),
-        };
-        let kept = RootPath::new(kept)?;
-        // Without anything kept, BuildKit looks for the root in vain; it means everything.
-        let include = if kept.is_root() {
-            None
-        } else {
-            let pattern = IgnoreFile::from_patterns([kept.relative()]);
-            let text = kept.relative().escape_ascii().to_string();
-            Some(Rc::new(pattern.map_err(|source| Error::Pattern { text, source })?))
-        };
-        let view = View::new(tree);
-        let bases = view.expand(base)?;
-        if !glob::has_wildcards(base) && !glob::has_wildcards(kept.relative()) {
-            for base in &bases {
-                self.require(&view, &base.path, &kept)?;
-            }
-        }
-        for found in bases {
-            let (found, include) = (Box::new(found), include.clone());
-            selected.push(Selected::Tree { tree, found, unpack, include });
-        }
-        Ok(())
-    }
-
-    /// Fails if `kept` is not below `base`; links on the way do not count as directories.
-    fn require(&self, view: &View<'_>, base: &RootPath, kept: &RootPath) -> Result<()> {
-        for part in kept.ancestors() {
-            let path = base.join(part.relative())?;
-            let found = view.look(&path)?;
-            if !found.is_some_and(|found| found.is_dir() || part == *kept) {
-                return Err(view.not_found(&base.join(kept.relative())?));
             }
         }
         Ok(())

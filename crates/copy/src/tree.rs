@@ -4,43 +4,26 @@
 //! What comes last is the metadata of directories: their modes may forbid writing, and every name
 //! made in one moves its time.
 //!
-//! A directory that is excluded itself is still walked where something below it can be included,
-//! and made, with its own metadata, once something is. Nothing here recurses on the stack, so depth
-//! is bounded by paths alone.
+//! What is selected says `walk`. A directory that is excluded itself is made, with its own metadata,
+//! once something below it is included.
 
 use std::collections::HashMap;
 
-use glob::{IgnoreFile, Verdict};
+use glob::IgnoreFile;
 use rootfs::{FileKind, Metadata, RootPath};
 
-use crate::batch::{Done, Outcome, Threads, Work};
+use crate::batch::{Copiers, CopyFiles, Done};
 use crate::destination::Destination;
 use crate::file::{copy_file, dress};
 use crate::request::Rules;
 use crate::resolve::Look;
 use crate::source::View;
+use crate::threads::Shared;
+use crate::walk::{Met, Walk};
 use crate::{Error, Result};
-
-/// What the patterns say about one path: the context's, `--exclude` and those of `--parents`.
-#[derive(Debug, Clone, Default)]
-struct Verdicts {
-    ignore: Verdict,
-    exclude: Verdict,
-    include: Verdict,
-}
 
 /// A directory that is being copied.
 struct Frame {
-    from: RootPath,
-    to: RootPath,
-    metadata: Metadata,
-    verdicts: Verdicts,
-    names: std::vec::IntoIter<(RootPath, FileKind)>,
-    opened: Opened,
-}
-
-/// A directory whose copy waits for its final metadata.
-struct Waiting {
     from: RootPath,
     to: RootPath,
     metadata: Metadata,
@@ -71,10 +54,12 @@ pub(crate) struct TreeCopy<'a, 'b, 'r> {
     rules: &'b Rules<'r>,
     /// Where the first name of a file with several went.
     links: HashMap<((u32, u32), u64), RootPath>,
-    top: RootPath,
+    /// The directories from the top down to where the walk is.
     stack: Vec<Frame>,
-    /// What is below comes before what is above.
-    waiting: Vec<Waiting>,
+    /// Those whose copies wait for their final metadata; what is below comes before what is above.
+    waiting: Vec<Frame>,
+    /// Files that are left to one thread: from where to where.
+    late: Vec<(RootPath, RootPath)>,
 }
 
 impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
@@ -84,9 +69,9 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
         destination: &'b mut Destination<'a>,
         rules: &'b Rules<'r>,
     ) -> Self {
-        let (top, links) = (RootPath::root(), HashMap::new());
+        let (links, late) = (HashMap::new(), Vec::new());
         let (stack, waiting) = (Vec::new(), Vec::new());
-        Self { view, include, destination, rules, links, top, stack, waiting }
+        Self { view, include, destination, rules, links, stack, waiting, late }
     }
 
     /// Copies the contents of the directory `from` into the directory `to`, which exists.
@@ -99,18 +84,18 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
         if !self.destination.look(to)?.is_some_and(|found| found.is_dir()) {
             return Err(Error::IntoNonDirectory { path: to.clone() });
         }
-        self.top = from.clone();
-        let verdicts = Verdicts { ignore: self.view.verdict(from), ..Verdicts::default() };
-        self.enter(from.clone(), to.clone(), *metadata, verdicts, Opened::Top)?;
-        let work = Work::new(self.view.tree.root, self.destination.root(), self.rules);
-        let outcome = std::thread::scope(|scope| -> Result<Outcome> {
-            let mut threads = Threads::new(scope, &work);
-            let walked = self.walk(&mut threads);
-            threads.finish(walked, &mut |done| self.done(&done))
+        let mut walk = Walk::new(self.view, &self.rules.exclude, self.include, from)?;
+        let (from, to) = (from.clone(), to.clone());
+        self.stack.push(Frame { from, to, metadata: *metadata, opened: Opened::Top });
+        let (source, root) = (self.view.tree.root, self.destination.root());
+        let work = CopyFiles { source, root, rules: self.rules };
+        let shared = Shared::new(&work);
+        std::thread::scope(|scope| {
+            let mut copiers = Copiers::new(scope, &shared, self.rules.threads);
+            let walked = self.walk(&mut walk, &mut copiers);
+            copiers.finish(walked, &mut |done| self.done(done))
         })?;
-        let (warnings, late) = outcome.in_order();
-        warnings.into_iter().for_each(|warning| self.destination.warn(warning));
-        for (from, to) in late {
+        for (from, to) in std::mem::take(&mut self.late) {
             self.file(&from, &to)?;
         }
         for directory in std::mem::take(&mut self.waiting) {
@@ -119,97 +104,55 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
         Ok(())
     }
 
-    fn walk(&mut self, threads: &mut Threads<'_, '_>) -> Result<()> {
-        while let Some(frame) = self.stack.last_mut() {
-            match frame.names.next() {
-                Some((path, kind)) => {
-                    if !self.entry(path, kind, threads)? {
+    fn walk(&mut self, walk: &mut Walk<'_, '_>, copiers: &mut Copiers<'_, '_, '_>) -> Result<()> {
+        loop {
+            self.rules.check_stop()?;
+            match walk.step()? {
+                None => return Ok(()),
+                Some(Met::Directory { path, included }) => self.enter(path, included)?,
+                Some(Met::Other { path, kind }) => {
+                    self.open_above()?;
+                    if !self.other(&path, kind, copiers)? {
                         return Ok(());
                     }
                 }
-                None => {
-                    if let Some(Frame { from, to, metadata, opened, .. }) = self.stack.pop() {
-                        self.waiting.push(Waiting { from, to, metadata, opened });
-                    }
-                }
+                Some(Met::End) => self.waiting.extend(self.stack.pop()),
             }
         }
-        Ok(())
     }
 
     /// Records what a batch copied.
-    fn done(&mut self, done: &Done) -> Result<()> {
-        self.destination.changed_names(&done.to, &done.names)
-    }
-
-    fn enter(
-        &mut self,
-        from: RootPath,
-        to: RootPath,
-        metadata: Metadata,
-        verdicts: Verdicts,
-        opened: Opened,
-    ) -> Result<()> {
-        let mut names = self.view.names(&from)?;
-        // Files first, so that those of one directory are copied together.
-        names.sort_by_key(|(_, kind)| *kind == FileKind::Directory);
-        let names = names.into_iter();
-        self.stack.push(Frame { from, to, metadata, verdicts, names, opened });
+    fn done(&mut self, done: Done) -> Result<()> {
+        self.destination.changed_names(&done.to, &done.names)?;
+        done.warnings.into_iter().for_each(|warning| self.destination.warn(warning));
+        self.late.extend(done.late);
         Ok(())
     }
 
-    /// Whether to go on.
-    fn entry(
-        &mut self,
-        from: RootPath,
-        kind: FileKind,
-        threads: &mut Threads<'_, '_>,
-    ) -> Result<bool> {
-        self.rules.check_stop()?;
-        let Some(frame) = self.stack.last() else { return Ok(true) };
-        let relative = from.strip_prefix(&self.top).unwrap_or_default();
-        let verdicts = Verdicts {
-            ignore: self.view.judge(&frame.verdicts.ignore, &from),
-            exclude: self.rules.exclude.judge(&frame.verdicts.exclude, relative),
-            include: match self.include {
-                Some(patterns) => patterns.judge(&frame.verdicts.include, relative),
-                None => Verdict::default(),
-            },
-        };
-        let included = !verdicts.ignore.is_excluded()
-            && !verdicts.exclude.is_excluded()
-            && (self.include.is_none() || verdicts.include.is_excluded());
-        if kind == FileKind::Directory {
-            if !included && !self.may_include_below(&from, relative, &verdicts) {
-                return Ok(true);
+    fn enter(&mut self, from: RootPath, included: bool) -> Result<()> {
+        let Some(frame) = self.stack.last() else { return Ok(()) };
+        let to = frame.to.join(from.file_name().unwrap_or_default())?;
+        let metadata = self.view.tree.root.metadata(&from)?;
+        let opened = if included {
+            self.open_above()?;
+            match self.open(&to)? {
+                Some(old) => Opened::Merged(old),
+                None => Opened::Made,
             }
-            let to = frame.to.join(from.file_name().unwrap_or_default())?;
-            let metadata = self.view.tree.root.metadata(&from)?;
-            let opened = if included {
-                self.open_above()?;
-                match self.open(&to)? {
-                    Some(old) => Opened::Merged(old),
-                    None => Opened::Made,
-                }
-            } else {
-                Opened::Not
-            };
-            self.enter(from, to, metadata, verdicts, opened)?;
-            return Ok(true);
-        }
-        if !included {
-            return Ok(true);
-        }
-        self.open_above()?;
-        self.other(&from, kind, threads)
+        } else {
+            Opened::Not
+        };
+        self.stack.push(Frame { from, to, metadata, opened });
+        Ok(())
     }
 
-    /// What is no directory: a plain file may wait, everything else is copied at once.
+    /// What is no directory: a plain file may wait, everything else is copied at once. Whether to
+    /// go on.
     fn other(
         &mut self,
         from: &RootPath,
         kind: FileKind,
-        threads: &mut Threads<'_, '_>,
+        copiers: &mut Copiers<'_, '_, '_>,
     ) -> Result<bool> {
         let Some(frame) = self.stack.last() else { return Ok(true) };
         let name = from.file_name().unwrap_or_default();
@@ -222,7 +165,7 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
             }
         }
         let (from, to) = (frame.from.clone(), frame.to.clone());
-        threads.add(&from, &to, name, &mut |done| self.done(&done))
+        copiers.add(&from, &to, name, &mut |done| self.done(done))
     }
 
     fn file(&mut self, from: &RootPath, to: &RootPath) -> Result<()> {
@@ -238,15 +181,6 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
         };
         let linked = linked.as_ref();
         copy_file(source, from, &metadata, to, linked, self.destination, self.rules)
-    }
-
-    /// Whether something below an excluded directory can be included.
-    fn may_include_below(&self, from: &RootPath, relative: &[u8], verdicts: &Verdicts) -> bool {
-        self.view.may_hold(&verdicts.ignore, from)
-            && self.rules.exclude.may_include_below(&verdicts.exclude, relative)
-            && self
-                .include
-                .is_none_or(|patterns| patterns.may_exclude_below(&verdicts.include, relative))
     }
 
     /// Makes the directory `to`, or says what is there.
@@ -282,7 +216,7 @@ impl<'a, 'b, 'r> TreeCopy<'a, 'b, 'r> {
     }
 
     /// Gives a directory its final metadata, now that nothing more comes into it.
-    fn leave(&mut self, frame: &Waiting) -> Result<()> {
+    fn leave(&mut self, frame: &Frame) -> Result<()> {
         let (root, source) = (self.destination.root(), self.view.tree.root);
         let old = match frame.opened {
             Opened::Not => return Ok(()),

@@ -1,4 +1,5 @@
-//! Copying what is in a file: cheaply where the kernel can, and holes stay holes.
+//! Copying what is in a file: cheaply where the kernel can, and holes stay holes; and reading it
+//! with the same care for files that change meanwhile.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -46,7 +47,56 @@ pub fn copy_file_contents(
             rustix::fs::ftruncate(to, before.size).map_err(|errno| failed("write", errno))?;
         }
     }
-    let after = Metadata::at(from, "").map_err(|errno| failed("read", errno))?;
+    is_unchanged(from, before)
+}
+
+/// Reads the whole content of `from` and gives it to `each`, piece by piece.
+///
+/// `before` and `stop` are as in [`copy_file_contents`]; `buffer` is ours to use, so that many
+/// small files need only one.
+pub fn read_file_contents(
+    from: &File,
+    before: &Metadata,
+    buffer: &mut Vec<u8>,
+    each: &mut dyn FnMut(&[u8]),
+    stop: &dyn Fn() -> bool,
+) -> Result<(), Error> {
+    let wanted = usize::try_from(before.size).unwrap_or(CHUNK).min(CHUNK);
+    if buffer.len() < wanted {
+        buffer.resize(wanted, 0);
+    }
+    let (mut at, mut unasked) = (0, 0);
+    while at < before.size {
+        if unasked >= UNTIL_ASKED {
+            if stop() {
+                return Err(Error::Stopped);
+            }
+            unasked = 0;
+        }
+        let left = usize::try_from(before.size - at).unwrap_or(CHUNK).min(buffer.len());
+        let length = read_piece(from, &mut buffer[..left], at, before.size)?;
+        each(&buffer[..length]);
+        at += u64::try_from(length).unwrap_or_default();
+        unasked += length;
+    }
+    is_unchanged(from, before)
+}
+
+/// At least one byte from the position `at` of a file that has `end` of them.
+fn read_piece(from: &File, buffer: &mut [u8], at: u64, end: u64) -> Result<usize, Error> {
+    loop {
+        match from.read_at(buffer, at) {
+            Ok(0) => return Err(Error::ChangedWhileRead { expected: end, found: at }),
+            Ok(length) => return Ok(length),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(Error::Content { action: "read", source }),
+        }
+    }
+}
+
+/// Fails if the file was written since `before`.
+fn is_unchanged(file: &File, before: &Metadata) -> Result<(), Error> {
+    let after = Metadata::at(file, "").map_err(|errno| failed("read", errno))?;
     match after.is_same_content_as(before) {
         true => Ok(()),
         false => Err(Error::ChangedWhileRead { expected: before.size, found: after.size }),
@@ -152,12 +202,7 @@ fn copy_by_hand(copying: &Copying<'_>, start: u64, end: u64) -> Result<(), Error
             unasked = 0;
         }
         let wanted = usize::try_from(end - at).unwrap_or(CHUNK).min(buffer.len());
-        let length = match copying.from.read_at(&mut buffer[..wanted], at) {
-            Ok(0) => return Err(Error::ChangedWhileRead { expected: end, found: at }),
-            Ok(length) => length,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(Error::Content { action: "read", source }),
-        };
+        let length = read_piece(copying.from, &mut buffer[..wanted], at, end)?;
         copying
             .to
             .write_all_at(&buffer[..length], at)

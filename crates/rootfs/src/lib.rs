@@ -30,7 +30,7 @@ mod xattr;
 
 pub use accounts::{Account, Accounts, Group, User};
 pub use change::{Change, ChangeSet};
-pub use content::{CopyRoute, copy_file_contents};
+pub use content::{CopyRoute, copy_file_contents, read_file_contents};
 pub use dir::{DirEntry, RootDir};
 pub use error::Error;
 pub use metadata::{FileKind, Metadata, Timestamp};

@@ -113,7 +113,7 @@ fn root_a_full_disk_is_an_error_that_names_the_copy() {
 }
 
 /// Runs a test whose scratch roots lie in memory: some file systems make thousands of files slowly.
-fn in_memory(test: impl FnOnce() + Send) {
+pub(crate) fn in_memory(test: impl FnOnce() + Send) {
     in_private_mounts(|| {
         mount_tmpfs(&std::env::temp_dir());
         test();

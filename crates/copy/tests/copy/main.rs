@@ -7,7 +7,10 @@
 
 use std::error::Error as _;
 
-use copy::{CopyRequest, Instruction, Item, ModeChange, Origin, Ownership, Tree};
+use copy::{
+    CopyRequest, IdentifyRequest, Instruction, Item, ModeChange, Origin, Ownership, SourceIdentity,
+    Tree,
+};
 use glob::IgnoreFile;
 use rootfs::{ChangeSet, Protected, RootDir, RootPath};
 use testkit::{ScratchRoot, require_root, tree};
@@ -17,6 +20,8 @@ mod archives;
 mod contents;
 mod destinations;
 mod hostile;
+mod identify;
+mod identify_random;
 mod link;
 mod metadata;
 mod patterns;
@@ -39,6 +44,8 @@ struct Words<'a> {
     instruction: Instruction,
     from_image: bool,
     parents: bool,
+    /// Not of COPY: the sources are shown by a mount.
+    mount: bool,
     link: bool,
     unpack: bool,
     chown: Option<&'a str>,
@@ -56,6 +63,7 @@ impl<'a> Words<'a> {
             instruction: if add { Instruction::Add } else { Instruction::Copy },
             from_image: false,
             parents: false,
+            mount: false,
             link: false,
             unpack: add,
             chown: None,
@@ -68,6 +76,7 @@ impl<'a> Words<'a> {
             match flag.split_once('=').unwrap_or((flag, "true")) {
                 ("--from", _) => parsed.from_image = true,
                 ("--parents", _) => parsed.parents = true,
+                ("--mount", _) => parsed.mount = true,
                 ("--link", _) => parsed.link = true,
                 ("--unpack", value) => parsed.unpack = value == "true",
                 ("--chown", value) => parsed.chown = Some(value),
@@ -121,8 +130,51 @@ impl Trees {
         stop: &(dyn Fn() -> bool + Sync),
     ) -> copy::Result<ChangeSet> {
         let words = Words::new(instruction);
-        let context = RootDir::open(self.context.path())?;
         let root = RootDir::open(self.root.path())?;
+        let owner = words.chown.map(|chown| Ownership::parse(chown).resolve(&root)).transpose()?;
+        let mode = words.chmod.map(ModeChange::parse).transpose()?;
+        self.with_items(&words, &|items| {
+            let copied = copy::copy(&CopyRequest {
+                instruction: words.instruction,
+                items,
+                dest: words.dest.as_bytes(),
+                cwd: &RootPath::new("/app")?,
+                root: &root,
+                protected: &self.protected,
+                owner,
+                mode: mode.as_ref(),
+                exclude: &words.exclude,
+                parents: words.parents,
+                link: words.link,
+                threads: self.threads,
+                stop,
+            })?;
+            Ok(copied.changes)
+        })
+    }
+
+    /// What the sources of `instruction` are.
+    pub(crate) fn identify(&self, instruction: &str) -> copy::Result<Vec<SourceIdentity>> {
+        let words = Words::new(instruction);
+        self.with_items(&words, &|items| {
+            copy::identify(&IdentifyRequest {
+                items,
+                exclude: &words.exclude,
+                parents: words.parents,
+                keeps_owners: words.chown.is_none(),
+                whole_directories: words.mount,
+                threads: self.threads,
+                stop: &|| false,
+            })
+        })
+    }
+
+    fn with_items<T>(
+        &self,
+        words: &Words<'_>,
+        act: &dyn Fn(&[Item<'_>]) -> copy::Result<T>,
+    ) -> copy::Result<T> {
+        let context = RootDir::open(self.context.path())?;
         let ignore = RootPath::new(".dockerignore")?;
         let ignore = match context.metadata_opt(&ignore)? {
             Some(_) => IgnoreFile::parse(&context.read(&ignore, 1 << 20)?),
@@ -141,24 +193,7 @@ impl Trees {
                 None => Item::Path { tree: &tree, path: source.as_bytes(), unpack: words.unpack },
             })
             .collect();
-        let owner = words.chown.map(|chown| Ownership::parse(chown).resolve(&root)).transpose()?;
-        let mode = words.chmod.map(ModeChange::parse).transpose()?;
-        let copied = copy::copy(&CopyRequest {
-            instruction: words.instruction,
-            items: &items,
-            dest: words.dest.as_bytes(),
-            cwd: &RootPath::new("/app")?,
-            root: &root,
-            protected: &self.protected,
-            owner,
-            mode: mode.as_ref(),
-            exclude: &words.exclude,
-            parents: words.parents,
-            link: words.link,
-            threads: self.threads,
-            stop,
-        })?;
-        Ok(copied.changes)
+        act(&items)
     }
 }
 
