@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kaniko_benches::content::Content;
+use kaniko_benches::content::small_files;
 use kaniko_benches::programs::{executor, push_busybox, succeed};
 use kaniko_benches::timing::{medians, timed};
 use kaniko_benches::{Figure, Goal, Measure, memory, remark, size_argument};
@@ -23,9 +23,6 @@ use testkit::registry::Registry;
 
 const ROUNDS: usize = 3;
 const GOAL: f64 = 3.0;
-const FILES_PER_DIRECTORY: usize = 100;
-/// Each file takes one block of the disk.
-const LARGEST: usize = 4096;
 const RUNS: usize = 5;
 
 /// The parts of a build, each up to the line of the log that ends it.
@@ -36,7 +33,7 @@ fn main() {
     let executor = executor();
     let scratch = ScratchRoot::new();
     let context = scratch.path().join("context");
-    fill(&context.join("tree"), files);
+    small_files(&context.join("tree"), files);
     let registry = Registry::start().expect("because docker-registry is installed");
     push_busybox(scratch.path(), &registry);
     std::fs::write(context.join("Dockerfile"), dockerfile(&registry.host()))
@@ -70,19 +67,6 @@ fn main() {
             .report();
     }
     Figure::new("whole", "peak memory of the executor", Measure::Memory(peak)).report();
-}
-
-fn fill(tree: &Path, files: usize) {
-    let mut content = Content::new(0);
-    for first in (0..files).step_by(FILES_PER_DIRECTORY) {
-        let directory = tree.join(format!("group-{}/directory-{first}", first % 31));
-        std::fs::create_dir_all(&directory).expect("because there is room");
-        for index in first..files.min(first + FILES_PER_DIRECTORY) {
-            let length = 1 + content.number() % LARGEST;
-            std::fs::write(directory.join(format!("file-{index}.txt")), content.text(length))
-                .expect("because there is room");
-        }
-    }
 }
 
 fn dockerfile(registry: &str) -> String {

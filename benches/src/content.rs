@@ -1,5 +1,7 @@
 //! Content to work on: between text and noise, always the same, and cheap to make.
 
+use std::path::Path;
+
 /// A source of content, and of numbers, that are the same in every run.
 #[derive(Clone, Debug)]
 pub struct Content {
@@ -44,6 +46,25 @@ impl Content {
         for piece in block.chunks_exact_mut(MARK_EVERY) {
             let number = self.number().to_le_bytes();
             piece[..4].copy_from_slice(&number[..4]);
+        }
+    }
+}
+
+const FILES_PER_DIRECTORY: usize = 100;
+/// Each small file takes one block of the disk.
+const LARGEST: usize = 4096;
+
+/// Makes a tree of so many small files of text.
+#[allow(clippy::disallowed_methods, reason = "a bench makes files")]
+pub fn small_files(tree: &Path, files: usize) {
+    let mut content = Content::new(0);
+    for first in (0..files).step_by(FILES_PER_DIRECTORY) {
+        let directory = tree.join(format!("group-{}/directory-{first}", first % 31));
+        std::fs::create_dir_all(&directory).expect("because there is room");
+        for index in first..files.min(first + FILES_PER_DIRECTORY) {
+            let length = 1 + content.number() % LARGEST;
+            std::fs::write(directory.join(format!("file-{index}.txt")), content.text(length))
+                .expect("because there is room");
         }
     }
 }

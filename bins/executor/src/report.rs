@@ -50,6 +50,27 @@ impl Observer for Log {
                 let mark = self.mark(stage);
                 tracing::info!("{mark}Unpacked {layers} layers of {name}: took {took:.2?}");
             }
+            Event::StageNeedless { stage } => {
+                tracing::info!("Skipping stage '{stage}': all that reads it is cached");
+            }
+            Event::CacheUnpacked { stage, layers, took } => {
+                let mark = self.mark(stage);
+                tracing::info!("{mark}Unpacked {layers} cached layers: took {took:.2?}");
+            }
+            Event::StepCached { stage, text, key } => {
+                let mark = self.mark(stage);
+                tracing::info!("{mark}Using caching version of cmd: {}", first_line(text));
+                tracing::debug!("{mark}found under {key}");
+            }
+            Event::StepMissed { stage, text, reason } => {
+                let (mark, text) = (self.mark(stage), first_line(text));
+                match reason {
+                    Some(reason) => {
+                        tracing::info!("{mark}No cached layer found for cmd {text}: {reason}");
+                    }
+                    None => tracing::info!("{mark}No cached layer found for cmd {text}"),
+                }
+            }
             Event::StepStarted { stage, text } => tracing::info!("{}{text}", self.mark(stage)),
             Event::StepFinished { stage, text, took, layer } => {
                 let step = format!("{}{}", self.mark(stage), first_line(text));

@@ -6,11 +6,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use builder::{
-    BuildRequest, Choice, Compression, DigestFiles, DigestPlace, DockerfilePlace, Emulation,
-    EnterOptions, Entitlement, ImageFormat, IndexOptions, JoinRequest, Lint, Outputs, Platform,
-    Reference, RootPath, Secret, Timestamp,
+    BuildRequest, CachePlace, Choice, Compression, DigestFiles, DigestPlace, DockerfilePlace,
+    Emulation, EnterOptions, Entitlement, ImageFormat, IndexOptions, JoinRequest, LayerCaching,
+    Lint, Outputs, Platform, Reference, RootPath, Secret, Timestamp,
 };
-use cli::{Command, DigestFlags, Driver, Environment, ExecutorFlags, Place, SecretSource, SshFlag};
+use cli::{
+    CacheFlags, Command, DigestFlags, Driver, Environment, ExecutorFlags, Place, SecretSource,
+    SshFlag,
+};
 use connect::Registries;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -51,6 +54,11 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
         },
         pull,
         push,
+        layer_cache: flags
+            .cache
+            .as_ref()
+            .map(|cache| layer_cache(cache, flags, &here))
+            .transpose()?,
         outputs: outputs(flags, &here)?,
         compression: compression(flags),
         format: flags.image_format.map(|format| match format {
@@ -100,6 +108,42 @@ pub(crate) fn enter_options(
         state_dir: request.state_dir.clone(),
         protected: flags.ignore_paths.clone(),
     }
+}
+
+/// Where results of steps are kept.
+fn layer_cache(cache: &CacheFlags, flags: &ExecutorFlags, here: &Path) -> Result<LayerCaching> {
+    let nearer = cache.nearer.iter().map(|path| Ok(CachePlace::Directory(absolute(path, here))));
+    let farther = match &cache.place {
+        cli::CachePlace::Repository(name) => {
+            let last = name.rsplit('/').next().unwrap_or_default();
+            if last.contains([':', '@']) {
+                let reason = "the keys are its tags, so it has none of its own";
+                return Err(format!("--cache-repo {name}: {reason}").into());
+            }
+            Some(CachePlace::Repository(Reference::parse(name)?))
+        }
+        cli::CachePlace::BelowDestination => flags
+            .destinations
+            .first()
+            .map(|destination| -> Result<_> {
+                let destination = Reference::parse(destination)?;
+                let below =
+                    format!("{}/{}/cache", destination.registry(), destination.repository());
+                Ok(CachePlace::Repository(Reference::parse(&below)?))
+            })
+            .transpose()?,
+        cli::CachePlace::Layouts(path) => Some(CachePlace::Layouts(absolute(path, here))),
+        cli::CachePlace::Directory(path) => Some(CachePlace::Directory(absolute(path, here))),
+        cli::CachePlace::Nowhere => None,
+    };
+    Ok(LayerCaching {
+        places: nearer.chain(farther.map(Ok)).collect::<Result<_>>()?,
+        lifetime: cache.lifetime,
+        copies: cache.copies,
+        runs: cache.runs,
+        keep: cache.keep,
+        explain: cache.explain,
+    })
 }
 
 fn entitlement(allow: &cli::Allow) -> Entitlement {

@@ -11,6 +11,7 @@ use rootfs::{Protected, RootDir};
 use crate::blobs::Blobs;
 use crate::error::{BaseError, Error};
 use crate::event::{Event, Observer};
+use crate::results::Hit;
 
 /// An image whose documents are known.
 #[derive(Debug, Clone)]
@@ -72,6 +73,13 @@ pub(crate) struct Unpacked {
     pub bytes: u64,
 }
 
+impl Unpacked {
+    fn add(&mut self, applied: layer::Applied) {
+        self.warnings.extend(applied.warnings);
+        self.bytes = self.bytes.saturating_add(applied.uncompressed_size);
+    }
+}
+
 /// How layers are put into a root.
 pub(crate) struct Unpacking<'a> {
     pub blobs: &'a Blobs,
@@ -99,32 +107,63 @@ impl Unpacking<'_> {
                 blobs.fetch(&repository, &descriptor).await
             }));
         }
-        let coming = Coming(coming);
-        self.apply(base.image.layers(), coming, root, protected)
+        let mut coming = Coming(coming);
+        let mut unpacked = Unpacked::default();
+        for (layer, fetched) in base.image.layers().iter().zip(&mut coming.0) {
+            self.arrived(fetched)?;
+            unpacked.add(self.layer(layer, root, protected)?);
+        }
+        Ok(unpacked)
     }
 
-    fn apply(
+    /// The same with layers that the cache had. Those that it cannot give after all, and those that
+    /// are not what it said, are not trusted any more: all of them are found in one go.
+    pub(crate) fn cached(
         &self,
-        layers: &[LayerRef],
-        mut coming: Coming,
+        hits: &[Hit],
         root: &RootDir,
         protected: &Protected,
     ) -> Result<Unpacked, BaseError> {
-        let mut unpacked = Unpacked::default();
-        for (layer, fetched) in layers.iter().zip(&mut coming.0) {
-            self.runtime.block_on(async {
-                let lost = |error| BaseError::Workspace(Box::new(error));
-                tokio::select! {
-                    biased;
-                    () = crate::build::stopped(self.stop) => Err(lost(Error::Stopped)),
-                    done = fetched => done.map_err(|_| lost(Error::Worker))?,
-                }
-            })?;
-            let applied = self.layer(layer, root, protected)?;
-            unpacked.warnings.extend(applied.warnings);
-            unpacked.bytes = unpacked.bytes.saturating_add(applied.uncompressed_size);
+        let gate = Arc::new(tokio::sync::Semaphore::new(self.blobs.parallel()));
+        let mut coming = Coming(Vec::new());
+        for hit in hits {
+            let (blobs, gate) = (self.blobs.clone(), Arc::clone(&gate));
+            let descriptor = hit.cached.layer.descriptor.clone();
+            coming.0.push(self.runtime.spawn(async move {
+                let _turn = gate.acquire_owned().await;
+                blobs.bring(&descriptor).await
+            }));
         }
-        Ok(unpacked)
+        let mut unpacked = Ok(Unpacked::default());
+        for (hit, fetched) in hits.iter().zip(&mut coming.0) {
+            let arrived = self.arrived(fetched);
+            let Ok(so_far) = &mut unpacked else { continue };
+            let layer = &hit.cached.layer;
+            match arrived.and_then(|()| self.layer(layer, root, protected)) {
+                Ok(applied) => so_far.add(applied),
+                Err(error) => {
+                    if matches!(error, BaseError::Unpack { .. }) && !self.stop.is_stopped() {
+                        self.blobs.distrust(&layer.descriptor.digest);
+                    }
+                    unpacked = Err(error);
+                }
+            }
+        }
+        unpacked
+    }
+
+    fn arrived(
+        &self,
+        fetched: &mut tokio::task::JoinHandle<Result<(), BaseError>>,
+    ) -> Result<(), BaseError> {
+        self.runtime.block_on(async {
+            let lost = |error| BaseError::Workspace(Box::new(error));
+            tokio::select! {
+                biased;
+                () = crate::build::stopped(self.stop) => Err(lost(Error::Stopped)),
+                done = fetched => done.map_err(|_| lost(Error::Worker))?,
+            }
+        })
     }
 
     /// Applies one layer that is in the store.

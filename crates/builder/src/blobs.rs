@@ -4,24 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use cache::Fetcher;
+use cache::{Fetcher, LayerCache};
 use oci::{Descriptor, Digest, Reference};
 use registry::{BlobOrigin, BlobSource, Client};
 use store::BlobStore;
+use transport::chain;
 
 use crate::error::BaseError;
+use crate::results::{Distrusted, Hit};
 
 /// The store, and the repositories that the base images' layers come from.
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
     fetcher: Fetcher,
     known: Arc<Mutex<BTreeMap<Digest, BTreeSet<Reference>>>>,
+    /// Layers that a cache had.
+    cached: Arc<Mutex<BTreeMap<Digest, Cached>>>,
+    distrusted: Distrusted,
+}
+
+#[derive(Debug, Clone)]
+struct Cached {
+    cache: Arc<dyn LayerCache>,
+    hit: Hit,
 }
 
 impl Blobs {
     /// Blobs of this store; what is not there comes through this client.
-    pub(crate) fn new(client: Client, store: BlobStore) -> Blobs {
-        Blobs { fetcher: Fetcher::new(client, store), known: Arc::default() }
+    pub(crate) fn new(client: Client, store: BlobStore, distrusted: Distrusted) -> Blobs {
+        let fetcher = Fetcher::new(client, store);
+        Blobs { fetcher, known: Arc::default(), cached: Arc::default(), distrusted }
     }
 
     pub(crate) fn store(&self) -> &BlobStore {
@@ -36,6 +48,63 @@ impl Blobs {
     /// Notes that a blob can be pulled from a repository.
     pub(crate) fn note(&self, digest: &Digest, repository: &Reference) {
         lock(&self.known).entry(digest.clone()).or_default().insert(repository.clone());
+    }
+
+    /// Notes that a cache has a layer.
+    pub(crate) fn note_cached(&self, cache: &Arc<dyn LayerCache>, hit: &Hit) {
+        let digest = &hit.cached.layer.descriptor.digest;
+        if let Some(repository) = cache.repository() {
+            self.note(digest, repository);
+        }
+        let cached = Cached { cache: Arc::clone(cache), hit: hit.clone() };
+        lock(&self.cached).insert(digest.clone(), cached);
+    }
+
+    /// Notes that a layer is not what a cache said it is.
+    pub(crate) fn distrust(&self, digest: &Digest) {
+        let Some(Cached { hit, .. }) = lock(&self.cached).get(digest).cloned() else { return };
+        self.distrusted.add(hit.key);
+        self.distrusted.add(hit.cached.content);
+        // It would be taken for good by whoever finds it here.
+        let _ = self.store().remove(digest);
+    }
+
+    /// Whether a blob that is not here can be brought here.
+    pub(crate) fn has_origin(&self, digest: &Digest) -> bool {
+        lock(&self.cached).contains_key(digest) || !self.repositories(digest).is_empty()
+    }
+
+    /// Brings a blob into the store from wherever it is. A cache that cannot give what it said it
+    /// has is not trusted in that any more.
+    pub(crate) async fn bring(&self, descriptor: &Descriptor) -> Result<(), BaseError> {
+        let digest = &descriptor.digest;
+        if self.store().contains(digest) {
+            return Ok(());
+        }
+        let cached = lock(&self.cached).get(digest).cloned();
+        if let Some(Cached { cache, hit }) = cached {
+            let fetched = cache.fetch(&hit.key, &hit.cached, self.store()).await;
+            return fetched.map_err(|error| {
+                tracing::warn!("Error while retrieving image from cache: {}", chain(&error));
+                self.distrust(digest);
+                BaseError::Fetch(Box::new(error))
+            });
+        }
+        match self.repositories(digest).into_iter().next() {
+            Some(repository) => self.fetch(&repository, descriptor).await,
+            None => Err(BaseError::Store(store::Error::Missing(digest.clone()))),
+        }
+    }
+
+    /// Whether a push finds a blob: here, or in a registry.
+    pub(crate) fn can_be_located(&self, digest: &Digest) -> bool {
+        self.store().contains(digest) || !self.repositories(digest).is_empty()
+    }
+
+    /// Brings the layers of all these here. Those that do not come are not trusted any more.
+    pub(crate) async fn bring_all(&self, hits: &[Hit]) {
+        let coming = hits.iter().map(|hit| self.bring(&hit.cached.layer.descriptor));
+        futures_util::future::join_all(coming).await;
     }
 
     /// Where a blob can be pulled from.

@@ -4,23 +4,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dockerfile::Span;
-use oci::{Digest, Image, ImageDraft};
+use oci::{Digest, Image};
 use plan::{BuildPlan, Op, Unimplemented};
 use registry::Client;
-use run::{Afterwards, Isolation, StageRoots};
+use run::Isolation;
 use sys::StopHandle;
 
-use crate::bases::Bases;
 use crate::blobs::Blobs;
 use crate::digests::Web;
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::foreign;
-use crate::prepare::{Prepared, prepare};
+use crate::images::{Rest, Stages};
+use crate::layer_cache;
+use crate::prepare::prepare;
 use crate::product::{PlatformImage, Product};
 use crate::publish;
 use crate::request::{BuildRequest, Outputs};
-use crate::stage::Executor;
+use crate::results::{Distrusted, Results};
 use crate::uploads::Uploads;
 use crate::workspace::{Workspace, forget_blobs};
 
@@ -72,7 +73,20 @@ pub async fn build(
         return Err(Error::NotJoined);
     }
     let push = push_client(&request)?;
-    let built = build_product(request, isolation, &observer, &stop, push.as_ref()).await;
+    let isolation = Arc::new(isolation);
+    let (distrusted, trying) = (Distrusted::default(), (push.as_ref(), &isolation));
+    let built = loop {
+        let known = distrusted.count();
+        let built = build_product(request.clone(), trying, &observer, &stop, &distrusted).await;
+        match &built {
+            // Each try trusts the cache in less than the one before.
+            Err(_) if distrusted.count() > known && !stop.is_stopped() => {
+                let text = "a cached layer is not what the cache said; building without it";
+                observer.observe(&Event::Warning(text.to_owned()));
+            }
+            Ok(_) | Err(_) => break built,
+        }
+    };
     if let (Err(_), Some(client)) = (&built, &push) {
         // Registries shall not keep what was begun for an image that will not be.
         client.abandon_uploads().await;
@@ -82,32 +96,73 @@ pub async fn build(
     Ok(BuildOutcome { digest: product.digest, images, took: started.elapsed() })
 }
 
+/// One try of a build.
 async fn build_product(
     request: BuildRequest,
-    isolation: Isolation,
+    (push, isolation): (Option<&Client>, &Arc<Isolation>),
     observer: &Arc<dyn Observer>,
     stop: &StopHandle,
-    push: Option<&Client>,
+    distrusted: &Distrusted,
 ) -> Result<Product, Error> {
+    let (stages, uploads) =
+        ready(request, (push, isolation), observer, stop, distrusted.clone()).await?;
+    let (told, halt) = (Arc::clone(observer), stop.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let (images, rest) =
+        tokio::task::spawn_blocking(move || stages.carry_out(&runtime, &told, &halt))
+            .await
+            .map_err(|_| Error::Worker)??;
+    let Rest { request, blobs, leftover, results } = rest;
+    let product = Product::new(images, &request)?;
+    tell(&product, observer);
+    // Removing a large root takes as long as pushing its layers, and neither needs the other.
+    let removed = tokio::task::spawn_blocking(move || leftover.remove());
+    let push = push.map(|client| publish::Push { client, uploads: &uploads });
+    let published = hand_over(&product, &request, push, &blobs, observer, results.as_ref());
+    let kept = async {
+        if let Some(results) = &results {
+            results.kept().await;
+        }
+    };
+    let both = async { tokio::join!(published, kept).0 };
+    let published = or_stopped(stop, both).await;
+    let removed = removed.await.map_err(|_| Error::Worker)?;
+    published.and(removed)?;
+    if request.outputs.cleanup {
+        forget_blobs(&request.state_dir)?;
+    }
+    Ok(product)
+}
+
+/// Gets everything ready for the stages: the plan, the images' documents, the cache. From then on an
+/// image's files may lie in `/`, and no program is asked for credentials any more.
+async fn ready(
+    request: BuildRequest,
+    (push, isolation): (Option<&Client>, &Arc<Isolation>),
+    observer: &Arc<dyn Observer>,
+    stop: &StopHandle,
+    distrusted: Distrusted,
+) -> Result<(Stages, Uploads), Error> {
     let workspace = Workspace::create(&request.state_dir, &request.build_id)?
         .with_table(isolation.attribute_table());
     let context = context::open_directory(&request.context, &request.dockerfile)?;
     let pull =
         Client::new(request.pull.clone()).map_err(|source| Error::Client(Box::new(source)))?;
-    let blobs = Blobs::new(pull.clone(), workspace.store().clone());
+    let blobs = Blobs::new(pull.clone(), workspace.store().clone(), distrusted.clone());
     let runnable = |span| isolation.can_run().map_err(|source| Error::CannotRun { span, source });
-    let (checked, prepared) = (
+    let (checked, prepared, cache) = (
         check_push(&request.outputs, push),
         prepare(&request, &context, &pull, observer, Unimplemented::Refuse, &runnable),
+        layer_cache::open(&request, push),
     );
-    let (prepared, ()) = or_stopped(stop, async { tokio::try_join!(prepared, checked) }).await?;
+    let all = async { tokio::try_join!(prepared, checked, cache) };
+    let (prepared, (), cache) = or_stopped(stop, all).await?;
     check_runnable(&prepared.plan, &runnable)?;
-    let emulated = foreign::check(&request, &prepared.plan, &prepared.bases, &isolation)?;
+    let emulated = foreign::check(&request, &prepared.plan, &prepared.bases, isolation)?;
     for (platform, emulator) in emulated {
         let text = format!("RUN steps for {platform} are run under emulation: {emulator}");
         observer.observe(&Event::Warning(text));
     }
-    // From here on an image's files may lie in `/`.
     request.pull.keychain.seal().await;
     request.push.keychain.seal().await;
     for base in prepared.bases.values() {
@@ -116,29 +171,41 @@ async fn build_product(
         }
     }
     let runtime = tokio::runtime::Handle::current();
-    let uploads = Uploads::new(push, &request.outputs, &blobs, runtime.clone());
-    let early = uploads.clone();
-    let stages = Stages { request, prepared, context, isolation, workspace, blobs, uploads: early };
-    let (told, halt) = (Arc::clone(observer), stop.clone());
-    let (images, rest) =
-        tokio::task::spawn_blocking(move || stages.carry_out(&runtime, &told, &halt))
-            .await
-            .map_err(|_| Error::Worker)??;
-    let Rest { request, blobs, leftover } = rest;
-    let product = Product::new(images, &request)?;
-    tell(&product, observer);
-    // Removing a large root takes as long as pushing its layers, and neither needs the other.
-    let removed = tokio::task::spawn_blocking(move || leftover.remove());
-    let push = push.map(|client| publish::Push { client, uploads: &uploads });
-    let web = Web { settings: &request.push.http, retry: &request.push.retry };
-    let published = publish::publish(&product, &request.outputs, push, &blobs, observer, web);
-    let published = or_stopped(stop, published).await;
-    let removed = removed.await.map_err(|_| Error::Worker)?;
-    published.and(removed)?;
-    if request.outputs.cleanup {
-        forget_blobs(&request.state_dir)?;
+    let mut results = cache.map(|cache| {
+        let epoch = prepared.plan.epoch.or(request.epoch);
+        Results::new(cache, &request, epoch, distrusted, runtime.clone())
+    });
+    if let Some(results) = &mut results {
+        results.recall(blobs.store()).await;
     }
-    Ok(product)
+    let uploads = Uploads::new(push, &request.outputs, &blobs, runtime);
+    let (early, isolation) = (uploads.clone(), Arc::clone(isolation));
+    let stages =
+        Stages { request, prepared, context, isolation, workspace, blobs, uploads: early, results };
+    Ok((stages, uploads))
+}
+
+/// Hands the product to every output. A push that fails may do so for a layer that the cache had: with
+/// all of those here that is known, and the second time tells.
+async fn hand_over(
+    product: &Product,
+    request: &BuildRequest,
+    push: Option<publish::Push<'_>>,
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+    results: Option<&Results>,
+) -> Result<(), Error> {
+    let web = Web { settings: &request.push.http, retry: &request.push.retry };
+    let publish = || publish::publish(product, &request.outputs, push, blobs, observer, web);
+    let published = publish().await;
+    let taken = results.map(Results::taken).unwrap_or_default();
+    match &published {
+        Err(Error::Push { source, .. }) if !source.is_denied() && !taken.is_empty() => {
+            blobs.bring_all(&taken).await;
+            publish().await
+        }
+        Ok(()) | Err(_) => published,
+    }
 }
 
 fn tell(product: &Product, observer: &Arc<dyn Observer>) {
@@ -213,87 +280,3 @@ pub(crate) async fn stopped(stop: &StopHandle) {
 
 /// How soon network work notices that it should end.
 const STOP_POLL: Duration = Duration::from_millis(50);
-
-/// What the blocking part of a build owns.
-struct Stages {
-    request: BuildRequest,
-    prepared: Prepared,
-    context: context::BuildContext,
-    isolation: Isolation,
-    workspace: Workspace,
-    blobs: Blobs,
-    uploads: Uploads,
-}
-
-/// What of it the outputs still need, and what they do not.
-struct Rest {
-    request: BuildRequest,
-    blobs: Blobs,
-    leftover: Leftover,
-}
-
-/// The files of a build that is done.
-struct Leftover {
-    /// Roots of stages, where they are not the container's own.
-    roots: Option<StageRoots>,
-    workspace: Workspace,
-}
-
-impl Leftover {
-    fn remove(self) -> Result<(), Error> {
-        let removed = self.roots.map_or(Ok(()), |roots| roots.finish(Afterwards::AsBefore));
-        drop(self.workspace);
-        removed.map_err(Error::Stages)
-    }
-}
-
-impl Stages {
-    fn carry_out(
-        self,
-        runtime: &tokio::runtime::Handle,
-        observer: &Arc<dyn Observer>,
-        stop: &StopHandle,
-    ) -> Result<(Vec<Image>, Rest), Error> {
-        let Prepared { plan, bases } = &self.prepared;
-        let (images, roots) = self.images(plan, bases, runtime, observer, stop)?;
-        let Stages { request, blobs, workspace, .. } = self;
-        Ok((images, Rest { request, blobs, leftover: Leftover { roots, workspace } }))
-    }
-
-    fn images(
-        &self,
-        plan: &BuildPlan,
-        bases: &Bases,
-        runtime: &tokio::runtime::Handle,
-        observer: &Arc<dyn Observer>,
-        stop: &StopHandle,
-    ) -> Result<(Vec<Image>, Option<StageRoots>), Error> {
-        let stop = stop.below().map_err(|errno| Error::Handle(errno.into()))?;
-        let executor = Executor::new(
-            &self.request,
-            plan,
-            bases,
-            &self.context,
-            &self.isolation,
-            &self.workspace,
-            &self.blobs,
-            &self.uploads,
-            runtime,
-            observer,
-            &stop,
-        )?;
-        let drafts = executor.all();
-        let created = executor.created();
-        // The roots are put in order on every way out; the first failure is the one that is told.
-        let finished = executor.finish(drafts.is_ok());
-        let drafts = drafts?;
-        let roots = finished?;
-        let image = |mut draft: ImageDraft| {
-            draft.set_created(Some(created));
-            draft.annotate(&self.request.annotations);
-            let format = publish::format(&self.request, draft.base_format());
-            draft.finish(format)
-        };
-        Ok((drafts.into_iter().map(image).collect(), roots))
-    }
-}

@@ -57,9 +57,9 @@ pub enum Error {
         #[source]
         source: Box<BaseError>,
     },
-    /// A layer of the base image that only an output needs.
-    #[error("cannot get the layer `{digest}` of the base image")]
-    BaseLayer {
+    /// A layer of the base image or of a cache that only an output needs.
+    #[error("cannot get the layer `{digest}`")]
+    FarLayer {
         /// The layer.
         digest: String,
         /// Why.
@@ -208,7 +208,7 @@ impl Error {
             Error::State { .. }
             | Error::Store(_)
             | Error::Context(_)
-            | Error::BaseLayer { .. }
+            | Error::FarLayer { .. }
             | Error::CheckPush { .. }
             | Error::Client(_)
             | Error::Stages(_)

@@ -60,12 +60,44 @@ pub enum Event {
         /// How long it took.
         took: Duration,
     },
+    /// The files of layers that the cache had are in place.
+    CacheUnpacked {
+        /// The stage.
+        stage: StageName,
+        /// How many layers.
+        layers: usize,
+        /// How long it took.
+        took: Duration,
+    },
     /// A step starts.
     StepStarted {
         /// The stage it belongs to.
         stage: StageName,
         /// The instruction, expanded.
         text: String,
+    },
+    /// A stage is not built: all that would read it is cached.
+    StageNeedless {
+        /// The stage.
+        stage: StageName,
+    },
+    /// The cache has what a step makes, so it is not carried out.
+    StepCached {
+        /// The stage it belongs to.
+        stage: StageName,
+        /// The instruction, expanded.
+        text: String,
+        /// The key it was found under.
+        key: String,
+    },
+    /// The cache does not have what a step makes.
+    StepMissed {
+        /// The stage it belongs to.
+        stage: StageName,
+        /// The instruction, expanded.
+        text: String,
+        /// What differs from an earlier build, where that was asked for.
+        reason: Option<String>,
     },
     /// A step is done.
     StepFinished {

@@ -1,16 +1,13 @@
-//! COPY and ADD: finds the trees that the sources are in, and leaves the copying to `copy`.
+//! COPY and ADD: shows `copy` the trees that the sources are in; `reads.rs` found them.
 
 use copy::{CopyRequest, Instruction, Item, ModeChange, Origin, Owner, Ownership, Tree};
-use plan::{AddOp, AddSource, CopyOp, CopySource, InlineFile, StageId};
+use plan::{AddOp, AddSource, CopyOp, InlineFile};
 use rootfs::{Protected, RootDir, RootPath};
 use run::ActiveRoot;
 
 use crate::error::StepError;
+use crate::reads::Fetched;
 use crate::stage::{Current, Executor, Outcome};
-use crate::trees::side_name;
-
-/// The side root of a stage that ADD fetches into.
-const FETCHED: &str = "fetched";
 
 /// What COPY and ADD have in common.
 struct Transfer<'a> {
@@ -25,25 +22,19 @@ struct Transfer<'a> {
 }
 
 impl<'a> Executor<'a> {
-    /// COPY.
+    /// COPY, from this tree.
     pub(crate) fn copy(
         &self,
         current: &mut Current<'a>,
         copy: &CopyOp,
+        (from, origin): (&RootDir, Origin),
     ) -> Result<Outcome, StepError> {
-        // Read first: in place, making the tree of another stage may park this one.
-        let (tree_root, origin) = match &copy.from {
-            CopySource::Context => (self.context.root.clone(), Origin::Context),
-            CopySource::Stage(id) => (self.stage_tree(*id)?, Origin::Image),
-            CopySource::Image(id) => (self.image_tree(id)?, Origin::Image),
-            CopySource::Scratch => (self.side_root(current.stage.id, "scratch")?, Origin::Image),
-        };
         let protected = Protected::none();
         let ignore = match origin {
             Origin::Context => Some(&self.context.ignore),
             Origin::Image => None,
         };
-        let tree = Tree { root: &tree_root, ignore, protected: &protected, origin };
+        let tree = Tree { root: from, ignore, protected: &protected, origin };
         let mut items: Vec<Item<'_>> = copy
             .sources
             .iter()
@@ -65,9 +56,13 @@ impl<'a> Executor<'a> {
         self.transfer(&root, &items, &transfer)
     }
 
-    /// ADD.
-    pub(crate) fn add(&self, current: &mut Current<'a>, add: &AddOp) -> Result<Outcome, StepError> {
-        let fetched = self.fetch_sources(current.stage.id, &add.sources)?;
+    /// ADD, of what was fetched and of the context.
+    pub(crate) fn add(
+        &self,
+        current: &mut Current<'a>,
+        add: &AddOp,
+        fetched: &[Fetched],
+    ) -> Result<Outcome, StepError> {
         let root = self.root(current)?;
         current.baseline = None;
         let none = Protected::none();
@@ -78,11 +73,9 @@ impl<'a> Executor<'a> {
             protected: &none,
             origin: Origin::Context,
         };
-        let remote: Vec<Tree<'_>> = fetched
-            .iter()
-            .map(|(root, _)| Tree { root, ignore: None, protected: &none, origin: Origin::Context })
-            .collect();
-        let mut coming = remote.iter().zip(fetched.iter().map(|(_, path)| path));
+        let remote = |root| Tree { root, ignore: None, protected: &none, origin: Origin::Context };
+        let remote: Vec<Tree<'_>> = fetched.iter().map(|one| remote(&one.root)).collect();
+        let mut coming = remote.iter().zip(fetched.iter().map(|one| &one.path));
         let mut items = Vec::new();
         for source in &add.sources {
             match source {
@@ -108,40 +101,7 @@ impl<'a> Executor<'a> {
             parents: false,
             exclude: &add.exclude,
         };
-        let outcome = self.transfer(&root, &items, &transfer)?;
-        if !fetched.is_empty() {
-            let removed = self.workspace.remove_side_root(&side_name(current.stage.id, FETCHED));
-            removed.map_err(|error| StepError::Workspace(Box::new(error)))?;
-        }
-        Ok(outcome)
-    }
-
-    /// Downloads and checks out; each into a directory of its own. In the order of the sources.
-    fn fetch_sources(
-        &self,
-        stage: StageId,
-        sources: &[AddSource],
-    ) -> Result<Vec<(RootDir, RootPath)>, StepError> {
-        let mut fetched = Vec::new();
-        for (index, source) in sources.iter().enumerate() {
-            let place = || self.side_root(stage, &format!("{FETCHED}/{index}"));
-            match source {
-                AddSource::Local(_) => {}
-                AddSource::Url(file) => {
-                    let root = place()?;
-                    let path = self.download(file, &root)?;
-                    fetched.push((root, path));
-                }
-                AddSource::Git(git) => {
-                    // The directory itself is made by the checkout; the one around it here.
-                    self.side_root(stage, FETCHED)?;
-                    let name = side_name(stage, &format!("{FETCHED}/{index}"));
-                    let root = self.check_out(git, &name)?;
-                    fetched.push((root, RootPath::root()));
-                }
-            }
-        }
-        Ok(fetched)
+        self.transfer(&root, &items, &transfer)
     }
 
     fn transfer(

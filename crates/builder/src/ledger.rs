@@ -8,15 +8,23 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oci::ImageDraft;
-use plan::{BuildPlan, CopySource, MountSource, MountSpec, Op, StageBase, StageId, StagePlan};
+use plan::{
+    BuildPlan, CopySource, MountSource, MountSpec, Op, StageBase, StageId, StagePlan, Step,
+};
+
+use crate::results::Hit;
 
 /// The stages of a plan. Stages at work share it.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// Of each stage, what its steps read.
+    step_reads: BTreeMap<StageId, Vec<StageId>>,
     target: StageId,
     images: Vec<StageId>,
     parents: BTreeMap<StageId, StageId>,
     files: BTreeMap<StageId, Mutex<Files>>,
+    /// Layers that the cache had, and whose files nobody has asked for.
+    postponed: Mutex<BTreeMap<StageId, Vec<Hit>>>,
     books: Mutex<Books>,
 }
 
@@ -41,14 +49,18 @@ pub(crate) enum Files {
 }
 
 impl Ledger {
-    pub(crate) fn new(plan: &BuildPlan) -> Ledger {
+    /// Of a plan of which these steps may be carried out.
+    pub(crate) fn new(plan: &BuildPlan, is_open: &impl Fn(&Step) -> bool) -> Ledger {
         let mut holders: BTreeMap<StageId, usize> = BTreeMap::new();
-        for held in plan.stages.iter().flat_map(reads) {
+        for held in plan.stages.iter().flat_map(|stage| reads(stage, is_open)) {
             *holders.entry(held).or_default() += 1;
         }
+        let step_reads = plan.stages.iter().map(|stage| (stage.id, step_reads(stage, is_open)));
         let parents = plan.stages.iter().filter_map(|stage| Some((stage.id, parent(stage)?)));
         let files = plan.stages.iter().map(|stage| (stage.id, Mutex::new(Files::NotYet)));
         Ledger {
+            step_reads: step_reads.collect(),
+            postponed: Mutex::default(),
             target: plan.target,
             images: plan.images.clone(),
             parents: parents.collect(),
@@ -87,6 +99,21 @@ impl Ledger {
         }
     }
 
+    /// Notes a layer of a stage whose files are not wanted yet.
+    pub(crate) fn postpone(&self, id: StageId, hit: Hit) {
+        lock(&self.postponed).entry(id).or_default().push(hit);
+    }
+
+    /// Whether there are such.
+    pub(crate) fn has_postponed(&self, id: StageId) -> bool {
+        lock(&self.postponed).contains_key(&id)
+    }
+
+    /// The layers whose files are wanted now, lowest first.
+    pub(crate) fn take_postponed(&self, id: StageId) -> Vec<Hit> {
+        lock(&self.postponed).remove(&id).unwrap_or_default()
+    }
+
     /// Whether whoever asks is the last one to hold a stage, and may take its files over.
     pub(crate) fn is_last_holder(&self, id: StageId) -> bool {
         id != self.target && self.books().holders.get(&id) == Some(&1)
@@ -97,8 +124,8 @@ impl Ledger {
     pub(crate) fn finish(&self, stage: &StagePlan, draft: ImageDraft) -> Vec<StageId> {
         self.books().drafts.insert(stage.id, draft);
         let mut needless = Vec::new();
-        for held in step_reads(stage) {
-            needless.extend(self.let_go(held));
+        for held in self.step_reads.get(&stage.id).into_iter().flatten() {
+            needless.extend(self.let_go(*held));
         }
         // One of several targets, which is an image of its own no longer asked for.
         if !self.books().holders.contains_key(&stage.id) {
@@ -147,15 +174,17 @@ fn parent(stage: &StagePlan) -> Option<StageId> {
     }
 }
 
-/// The stages that a stage reads, once for every reader.
-pub(crate) fn reads(stage: &StagePlan) -> impl Iterator<Item = StageId> {
-    parent(stage).into_iter().chain(step_reads(stage))
+/// The stages that a stage reads, once for every reader, if these of its steps are carried out.
+pub(crate) fn reads(stage: &StagePlan, is_open: &impl Fn(&Step) -> bool) -> Vec<StageId> {
+    let mut reads = step_reads(stage, is_open);
+    reads.extend(parent(stage));
+    reads
 }
 
 /// The stages that the steps of a stage read, once for every reader.
-fn step_reads(stage: &StagePlan) -> Vec<StageId> {
+fn step_reads(stage: &StagePlan, is_open: &impl Fn(&Step) -> bool) -> Vec<StageId> {
     let mut reads = Vec::new();
-    for step in &stage.steps {
+    for step in stage.steps.iter().filter(|step| is_open(step)) {
         match &step.op {
             Op::Copy(copy) => {
                 if let CopySource::Stage(id) = copy.from {

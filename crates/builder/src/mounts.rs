@@ -52,7 +52,7 @@ impl Drop for Copy {
 
 /// A tree that a mount comes from.
 pub(crate) struct Origins {
-    trees: Vec<Option<(RootDir, Origin)>>,
+    pub trees: Vec<Option<(RootDir, Origin)>>,
     /// A stage was read: in place, the one at work was parked for that.
     pub read_a_stage: bool,
 }
@@ -321,7 +321,7 @@ impl StepMounts {
 }
 
 /// Where a source is, links followed inside its tree. The text of the error is BuildKit's.
-fn find(tree: &Tree<'_>, source: &str) -> Result<RootPath, StepError> {
+pub(crate) fn find(tree: &Tree<'_>, source: &str) -> Result<RootPath, StepError> {
     let path = RootPath::new(source)?;
     let missing = || StepError::MountSource { path: source.to_owned() };
     let found = match tree.root.resolve(&path) {

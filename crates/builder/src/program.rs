@@ -15,7 +15,7 @@ use sys::Secret;
 
 use crate::error::StepError;
 use crate::event::{Event, StageName};
-use crate::mounts::StepMounts;
+use crate::mounts::{Origins, StepMounts};
 use crate::stage::{Current, Executor, Outcome};
 
 /// Lines of a failing command that the error keeps.
@@ -27,14 +27,18 @@ const GRACE: Duration = Duration::from_secs(2);
 
 impl<'a> Executor<'a> {
     /// Runs the program, then writes what it changed as a layer.
-    pub(crate) fn run(&self, current: &mut Current<'a>, run: &RunOp) -> Result<Outcome, StepError> {
-        let origins = self.mount_origins(current, run)?;
+    pub(crate) fn run(
+        &self,
+        current: &mut Current<'a>,
+        run: &RunOp,
+        origins: &Origins,
+    ) -> Result<Outcome, StepError> {
         let root = self.root(current)?;
         if origins.read_a_stage && root.moves_mounts() {
             // This stage was parked meanwhile, and renaming moves the ctime of what is at the top.
             current.baseline = None;
         }
-        let mounts = self.mounts(&root, run, &origins)?;
+        let mounts = self.mounts(&root, run, origins)?;
         let contents = self.contents(current.stage.id);
         let options = |threads| ScanOptions { threads, protected: &root.protected, contents };
         let before = match current.baseline.take() {

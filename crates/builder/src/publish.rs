@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use oci::{Digest, Image, ImageFormat, Platform, Reference};
+use oci::{Descriptor, Digest, Image, ImageFormat, Platform, Reference};
 use registry::Client;
 use store::{DockerArchive, OciLayout};
 
@@ -171,22 +171,24 @@ impl Push<'_> {
     }
 }
 
-/// Files hold every layer, so those of the base that no step needed are fetched now.
+/// Files hold every layer, so those that no step needed are fetched now.
 async fn fetch_all(image: &Image, blobs: &Blobs) -> Result<(), Error> {
     for layer in image.layers() {
-        let descriptor = &layer.descriptor;
-        let Some(repository) = blobs.repositories(&descriptor.digest).into_iter().next() else {
-            continue;
-        };
-        blobs.fetch(&repository, descriptor).await.map_err(|source| Error::BaseLayer {
-            digest: descriptor.digest.to_string(),
-            source: Box::new(source),
-        })?;
+        if blobs.has_origin(&layer.descriptor.digest) {
+            bring(&layer.descriptor, blobs).await?;
+        }
     }
     Ok(())
 }
 
-/// Base layers that a destination has, or can take from its own registry, are not fetched; the
+async fn bring(descriptor: &Descriptor, blobs: &Blobs) -> Result<(), Error> {
+    blobs.bring(descriptor).await.map_err(|source| Error::FarLayer {
+        digest: descriptor.digest.to_string(),
+        source: Box::new(source),
+    })
+}
+
+/// Layers of the base or a cache that a destination has, or can take from its own registry, are not fetched; the
 /// others come through the client that may pull them, which the one that pushes may not.
 async fn fetch_for(
     destination: &Reference,
@@ -199,15 +201,13 @@ async fn fetch_for(
         let known = blobs.repositories(&descriptor.digest);
         let here = blobs.store().contains(&descriptor.digest)
             || known.iter().any(|known| known.registry() == destination.registry());
-        let Some(repository) = known.first().filter(|_| !here) else { continue };
-        // An error here is met again, and told, by the push itself.
-        if push.has_blob(destination, &descriptor.digest).await.unwrap_or(false) {
+        if here || !blobs.has_origin(&descriptor.digest) {
             continue;
         }
-        blobs.fetch(repository, descriptor).await.map_err(|source| Error::BaseLayer {
-            digest: descriptor.digest.to_string(),
-            source: Box::new(source),
-        })?;
+        // An error here is met again, and told, by the push itself.
+        if !push.has_blob(destination, &descriptor.digest).await.unwrap_or(false) {
+            bring(descriptor, blobs).await?;
+        }
     }
     Ok(())
 }
@@ -281,6 +281,7 @@ mod tests {
             lint: plan::Lint::Off,
             pull: registry::ClientOptions::default(),
             push: registry::ClientOptions::default(),
+            layer_cache: None,
             outputs: Outputs { tar_path, ..Outputs::default() },
             compression,
             format: asked,

@@ -1,6 +1,6 @@
 //! What ADD fetches: files from the web, and git repositories.
 
-use context::{Checksum, Download, GitSource};
+use context::{Checksum, Cloned, Download, GitSource};
 use plan::{GitRef, RemoteFile};
 use rootfs::{RootDir, RootPath};
 
@@ -37,21 +37,25 @@ impl Executor<'_> {
         Ok(path)
     }
 
-    /// Checks a repository out into a directory that is not there yet; returns its files.
-    pub(crate) fn check_out(&self, git: &GitRef, name: &str) -> Result<RootDir, StepError> {
+    /// Checks a repository out into a directory that is not there yet.
+    pub(crate) fn check_out(&self, git: &GitRef, name: &str) -> Result<Cloned, StepError> {
         if git.mtime == Some(plan::gitref::CheckoutTime::Commit) {
             return Err(StepError::NotImplemented("`mtime=commit` of a git source"));
         }
-        let source = GitSource {
-            remote: git.remote.clone(),
-            reference: git.reference.clone(),
-            subdir: git.subdir.clone(),
-            checksum: git.checksum.clone(),
-            keep_git_dir: git.keep_git_dir.unwrap_or(false),
-            skip_submodules: git.submodules == Some(false),
-        };
+        let source = git_source(git);
         let directory = self.workspace.path().join(name);
-        let cloned = context::clone_git(&source, &self.request.pull.http, &directory, self.stop)?;
-        Ok(cloned.root)
+        Ok(context::clone_git(&source, &self.request.pull.http, &directory, self.stop)?)
+    }
+}
+
+/// What is asked of a repository.
+pub(crate) fn git_source(git: &GitRef) -> GitSource {
+    GitSource {
+        remote: git.remote.clone(),
+        reference: git.reference.clone(),
+        subdir: git.subdir.clone(),
+        checksum: git.checksum.clone(),
+        keep_git_dir: git.keep_git_dir.unwrap_or(false),
+        skip_submodules: git.submodules == Some(false),
     }
 }

@@ -48,6 +48,8 @@ pub struct BuildRequest {
     pub pull: registry::ClientOptions,
     /// How pushing speaks to registries.
     pub push: registry::ClientOptions,
+    /// Where results of steps are looked for and kept.
+    pub layer_cache: Option<LayerCaching>,
     /// Where the image goes.
     pub outputs: Outputs,
     /// How layers are compressed.
@@ -66,6 +68,34 @@ pub struct BuildRequest {
     pub threads: usize,
     /// How many stages may be at work at a time, where each has a root of its own.
     pub max_parallel_stages: usize,
+}
+
+/// How results of steps are cached.
+#[derive(Debug, Clone)]
+pub struct LayerCaching {
+    /// Where; asked in this order, and all of them keep what is new.
+    pub places: Vec<CachePlace>,
+    /// What is older is not there.
+    pub lifetime: Duration,
+    /// What COPY and ADD make.
+    pub copies: bool,
+    /// What RUN and WORKDIR make.
+    pub runs: bool,
+    /// Whether new results are kept.
+    pub keep: bool,
+    /// Whether to say of each step why it is not cached.
+    pub explain: bool,
+}
+
+/// A place for results of steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CachePlace {
+    /// A repository, a tag for each key. It is reached as what is pushed.
+    Repository(Reference),
+    /// OCI layouts, a directory for each key: the path with the key behind it.
+    Layouts(PathBuf),
+    /// A directory.
+    Directory(PathBuf),
 }
 
 /// Whether programs of another processor may be run.

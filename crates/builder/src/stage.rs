@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use cache::CacheKey;
 use oci::{ImageDraft, LayerRef};
-use plan::{BaseImageId, BuildPlan, HistoryKind, StageBase, StageId, StagePlan, Step};
+use plan::{BaseImageId, BuildPlan, HistoryKind, StageBase, StageId, StagePlan, Step, StepId};
 use rootfs::RootDir;
 use run::{ActiveRoot, Afterwards, Isolation, StageRoots};
 use snapshot::Baseline;
@@ -22,8 +23,11 @@ use crate::cores::Cores;
 use crate::error::{Error, StepError};
 use crate::event::{Event, LayerSummary, Observer, StageName};
 use crate::ledger::{Ledger, reads};
+use crate::probe::Prober;
 use crate::request::BuildRequest;
+use crate::reuse::Answer;
 use crate::schedule::Schedule;
+use crate::sources::Reader;
 use crate::uploads::Uploads;
 use crate::workspace::Workspace;
 
@@ -46,6 +50,10 @@ pub(crate) struct Executor<'a> {
     pub roots: StageRoots,
     pub caches: Caches,
     pub ledger: Ledger,
+    /// Which stages each waits for.
+    waits: BTreeMap<StageId, BTreeSet<StageId>>,
+    /// Who asks the cache for results of steps.
+    pub prober: Option<Prober<'a>>,
     /// Trees of images that `COPY --from` names, once a step needed them.
     pub image_trees: BTreeMap<BaseImageId, Mutex<Option<RootDir>>>,
 }
@@ -55,6 +63,8 @@ pub(crate) struct Current<'a> {
     pub stage: &'a StagePlan,
     pub name: StageName,
     pub draft: ImageDraft,
+    /// What the state is known by in the cache; nothing without one.
+    pub state: Option<CacheKey>,
     /// The root, once a step needed it.
     pub root: Option<ActiveRoot>,
     /// What the root looked like when the last layer was made; `None` when steps wrote since.
@@ -91,7 +101,11 @@ impl<'a> Executor<'a> {
         runtime: &'a tokio::runtime::Handle,
         observer: &'a Arc<dyn Observer>,
         stop: &'a StopHandle,
+        caching: Option<(Prober<'a>, &'a BTreeSet<StepId>)>,
     ) -> Result<Self, Error> {
+        let is_open = |step: &Step| caching.is_none_or(|(_, open)| open.contains(&step.id));
+        let waits = plan.stages.iter().map(|stage| (stage.id, reads(stage, &is_open)));
+        let waits = waits.map(|(id, reads)| (id, reads.into_iter().collect())).collect();
         let roots = isolation.stage_roots(workspace.path()).map_err(Error::Stages)?;
         Ok(Executor {
             request,
@@ -108,7 +122,9 @@ impl<'a> Executor<'a> {
             cores: Cores::new(request.threads),
             roots,
             caches: Caches::new(&request.state_dir, &request.build_id),
-            ledger: Ledger::new(plan),
+            ledger: Ledger::new(plan, &is_open),
+            prober: caching.map(|(prober, _)| prober),
+            waits,
             image_trees: bases.keys().map(|id| (id.clone(), Mutex::default())).collect(),
         })
     }
@@ -116,11 +132,7 @@ impl<'a> Executor<'a> {
     /// Carries out all stages; returns the drafts of the images. Of several stages that fail before the
     /// first failure stops them, the earliest is the one that is told.
     pub(crate) fn all(&self) -> Result<Vec<ImageDraft>, Error> {
-        let waits = self.plan.stages.iter().map(|stage| {
-            let waits: BTreeSet<StageId> = reads(stage).collect();
-            (stage.id, waits)
-        });
-        let schedule = Schedule::new(waits);
+        let schedule = Schedule::new(self.waits.clone());
         let workers = match self.roots.are_separate() {
             true => self.request.max_parallel_stages,
             false => 1,
@@ -169,7 +181,8 @@ impl<'a> Executor<'a> {
         self.observer
             .observe(&Event::StageStarted { stage: name.clone(), base: self.base_name(stage) });
         let draft = self.base_draft(stage)?;
-        let mut current = Current { stage, name, draft, root: None, baseline: None };
+        let state = self.prober.as_ref().and_then(|prober| prober.start(stage));
+        let mut current = Current { stage, name, draft, state, root: None, baseline: None };
         for edit in &stage.setup {
             current.draft.edit(edit);
         }
@@ -192,6 +205,9 @@ impl<'a> Executor<'a> {
         for edit in &stage.closing {
             current.draft.edit(edit);
         }
+        if let Some((prober, state)) = self.prober.as_ref().zip(current.state) {
+            prober.results.set_state(stage.id, state);
+        }
         let needless = self.ledger.finish(stage, current.draft);
         self.release(needless).map_err(Error::Stages)
     }
@@ -199,14 +215,34 @@ impl<'a> Executor<'a> {
     fn step(&self, current: &mut Current<'a>, step: &Step) -> Result<(), StepError> {
         self.observer
             .observe(&Event::StepStarted { stage: current.name.clone(), text: step.text.clone() });
-        let started = Instant::now();
-        let outcome = self.carry_out(current, step)?;
         let history = oci::History {
             created: Some(self.created()),
             created_by: Some(step.created_by.clone()),
             comment: Some(oci::HISTORY_COMMENT.to_owned()),
             ..oci::History::default()
         };
+        let (keys, reads) = match self.consult(current, step)? {
+            Answer::Have(hit) => {
+                self.take(current, step, &hit);
+                if self.blobs.can_be_located(&hit.cached.layer.descriptor.digest) {
+                    self.upload(current, &hit.cached.layer.descriptor);
+                }
+                step.edits().iter().for_each(|edit| current.draft.edit(edit));
+                current.draft.push_layer(hit.cached.layer, history);
+                return Ok(());
+            }
+            Answer::Build(keys, reads) => {
+                self.tell_miss(current, step);
+                (keys, reads)
+            }
+        };
+        let started = Instant::now();
+        let reads = match reads {
+            Some(reads) => reads,
+            None => self.reads(current, step)?,
+        };
+        let outcome = self.carry_out(current, step, &reads)?;
+        self.put_away(current.stage.id, &reads)?;
         let layer = match outcome {
             Outcome::Config => {
                 if step.history != HistoryKind::None {
@@ -216,8 +252,11 @@ impl<'a> Executor<'a> {
             }
             Outcome::Layer(sealed) => {
                 self.ledger.grew(current.stage.id, sealed.uncompressed);
-                if self.ledger.is_in_an_image(current.stage.id) {
-                    self.uploads.start(&sealed.layer.descriptor);
+                let uploading = self.upload(current, &sealed.layer.descriptor);
+                match &keys {
+                    Some(keys) => self.remember(current, step, &sealed, keys, uploading),
+                    // What comes after has no key either.
+                    None => current.state = None,
                 }
                 current.draft.push_layer(sealed.layer, history);
                 Some(sealed.summary)
@@ -240,6 +279,11 @@ impl<'a> Executor<'a> {
     /// SOURCE_DATE_EPOCH: the Dockerfile's or a build argument, else the caller's.
     pub(crate) fn epoch(&self) -> Option<i64> {
         self.plan.epoch.or(self.request.epoch)
+    }
+
+    /// Who reads files to tell what they hold.
+    pub(crate) fn reader(&self, threads: usize) -> Reader<'_> {
+        Reader { context: self.context, threads, stop: self.stop }
     }
 
     fn base_name(&self, stage: &StagePlan) -> String {

@@ -7,14 +7,19 @@ use rootfs::{ChangeSet, Protected, RootDir};
 
 use crate::error::StepError;
 use crate::event::LayerSummary;
+use crate::reads::Reads;
 use crate::stage::{Current, Executor, Outcome, Sealed};
 
+/// What a step reads is of another kind of step.
+const UNREAD: StepError = StepError::NotImplemented("a step without what it reads");
+
 impl<'a> Executor<'a> {
-    /// Carries out one step on the stage at work.
+    /// Carries out one step on the stage at work, with what it reads.
     pub(crate) fn carry_out(
         &self,
         current: &mut Current<'a>,
         step: &Step,
+        reads: &Reads,
     ) -> Result<Outcome, StepError> {
         match &step.op {
             Op::Config(edits) => {
@@ -30,9 +35,18 @@ impl<'a> Executor<'a> {
                 current.baseline = None;
                 self.seal(&root.dir, &changes, &root.protected)
             }
-            Op::Copy(copy) => self.copy(current, copy),
-            Op::Add(add) => self.add(current, add),
-            Op::Run(run) => self.run(current, run),
+            Op::Copy(copy) => {
+                let Reads::Tree(from, origin) = reads else { return Err(UNREAD) };
+                self.copy(current, copy, (from, *origin))
+            }
+            Op::Add(add) => {
+                let Reads::Fetched(fetched) = reads else { return Err(UNREAD) };
+                self.add(current, add, fetched)
+            }
+            Op::Run(run) => {
+                let Reads::Mounted(origins) = reads else { return Err(UNREAD) };
+                self.run(current, run, origins)
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::bases::Unpacking;
 use crate::error::StepError;
 use crate::event::{Event, StageName};
 use crate::ledger::Files;
+use crate::results::Hit;
 use crate::stage::{Current, Executor};
 
 /// Roots of up to this many bytes are read whole for the first snapshot: a tenth of a second.
@@ -22,8 +23,9 @@ const READ_WHOLE: u64 = 256 << 20;
 impl Executor<'_> {
     /// The root of the stage at work, with the base's files in it.
     pub(crate) fn root(&self, current: &mut Current<'_>) -> Result<ActiveRoot, StepError> {
-        if current.root.is_none() {
+        if current.root.is_none() || self.ledger.has_postponed(current.stage.id) {
             self.make_files(current.stage)?;
+            current.baseline = None;
         }
         // In place, reading another stage may have parked this one, so it is activated anew.
         let root = self.roots.activate(current.stage.id.0).map_err(StepError::Stages)?;
@@ -76,19 +78,41 @@ impl Executor<'_> {
         }
     }
 
-    /// Gives a stage its root, unless it has one.
+    /// Gives a stage its root, unless it has one, and puts into it what the cache had.
     fn make_files(&self, stage: &StagePlan) -> Result<u64, StepError> {
         let missing = StepError::NotImplemented("a missing stage");
         let mut files = self.ledger.files(stage.id).ok_or(missing)?;
-        match *files {
-            Files::Made { bytes } => Ok(bytes),
-            Files::Gone => Err(StepError::NotImplemented("the files of a stage that is gone")),
-            Files::NotYet => {
-                let bytes = self.fill(stage)?;
-                *files = Files::Made { bytes };
-                Ok(bytes)
+        let mut bytes = match *files {
+            Files::Made { bytes } => bytes,
+            Files::Gone => {
+                return Err(StepError::NotImplemented("the files of a stage that is gone"));
             }
+            Files::NotYet => self.fill(stage)?,
+        };
+        *files = Files::Made { bytes };
+        let postponed = self.ledger.take_postponed(stage.id);
+        if !postponed.is_empty() {
+            bytes = bytes.saturating_add(self.unpack_cached(stage, &postponed)?);
+            *files = Files::Made { bytes };
         }
+        Ok(bytes)
+    }
+
+    /// Puts the files of layers that the cache had into a root.
+    fn unpack_cached(&self, stage: &StagePlan, hits: &[Hit]) -> Result<u64, StepError> {
+        let root = self.roots.activate(stage.id.0).map_err(StepError::Stages)?;
+        let started = Instant::now();
+        let unpacked = self
+            .unpacking()
+            .cached(hits, &root.dir, &root.protected)
+            .map_err(|source| StepError::Cached(Box::new(source)))?;
+        self.warn_all(unpacked.warnings);
+        self.observer.observe(&Event::CacheUnpacked {
+            stage: StageName::of(stage),
+            layers: hits.len(),
+            took: started.elapsed(),
+        });
+        Ok(unpacked.bytes)
     }
 
     /// Makes a root: empty, from a base image's layers, or from a parent's root. Returns how many

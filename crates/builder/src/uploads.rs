@@ -38,6 +38,16 @@ struct Line {
     uploads: Vec<Upload>,
 }
 
+/// Tells when a layer is no longer on its way, wherever it got to.
+#[derive(Debug)]
+pub(crate) struct Arrival(tokio::sync::mpsc::Receiver<()>);
+
+impl Arrival {
+    pub(crate) async fn wait(mut self) {
+        while self.0.recv().await.is_some() {}
+    }
+}
+
 impl Uploads {
     /// To the destinations of a build.
     pub(crate) fn new(
@@ -55,16 +65,20 @@ impl Uploads {
         Uploads { shared: Arc::new(Shared { client, blobs, runtime, lines: Mutex::new(lines) }) }
     }
 
-    /// Starts to upload a layer that is in the store.
-    pub(crate) fn start(&self, layer: &Descriptor) {
-        let Some(client) = &self.shared.client else { return };
+    /// Starts to upload a layer; from where it comes is for the blobs to know.
+    pub(crate) fn start(&self, layer: &Descriptor) -> Arrival {
+        let (on_its_way, arrival) = tokio::sync::mpsc::channel(1);
+        let Some(client) = &self.shared.client else { return Arrival(arrival) };
         for line in self.shared.lines().values_mut() {
             let (client, blobs) = (client.clone(), self.shared.blobs.clone());
             let (destination, layer) = (line.destination.clone(), layer.clone());
+            let on_its_way = on_its_way.clone();
             line.uploads.push(self.shared.runtime.spawn(async move {
+                let _on_its_way = on_its_way;
                 client.push_blob(&destination, &layer, &blobs, &Silent).await
             }));
         }
+        Arrival(arrival)
     }
 
     /// Waits for what is on its way to a registry; the first failure is the one that is told, once.

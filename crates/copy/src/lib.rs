@@ -21,7 +21,6 @@ mod identity;
 mod listing;
 mod mode;
 mod owner;
-mod reading;
 mod request;
 mod resolve;
 mod select;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use kaniko_tests::{Lab, PulledImage, buildah, repository, tree};
+use kaniko_tests::{Build, Lab, PulledImage, buildah, repository, tree};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -45,7 +45,8 @@ fn directory() -> PathBuf {
     repository().join("tests/cases")
 }
 
-pub(crate) fn tests() -> Vec<Test> {
+/// The names of all cases.
+pub(crate) fn names() -> Vec<String> {
     let entries = std::fs::read_dir(directory()).map(|entries| entries.flatten().collect());
     let mut names: Vec<String> = entries
         .unwrap_or_else(|_| Vec::new())
@@ -53,7 +54,11 @@ pub(crate) fn tests() -> Vec<Test> {
         .map(|entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    let mut tests: Vec<Test> = names
+    names
+}
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests: Vec<Test> = names()
         .into_iter()
         .map(|name| root_test(format!("cases::{name}"), move |lab| check(lab, &name)))
         .collect();
@@ -80,22 +85,28 @@ fn enough(_: &Arc<Lab>) -> Result<()> {
     Ok(())
 }
 
-fn check(lab: &Arc<Lab>, name: &str) -> Result<()> {
+/// The build of a case, under a name of its own.
+pub(crate) fn build(lab: &Arc<Lab>, name: &str, build: &str) -> Result<Build> {
     let case = read_case(name)?;
     if case.debian {
         lab.need_debian()?;
     }
-    // A copy without `case.json`, so that both builders see the context only.
-    let build = lab.build(name)?;
-    let context = build.directory.join("context");
-    copy_context(&directory().join(name), &context)?;
-    let mut build = build;
+    // A copy without `case.json`, so that every builder sees the context only.
+    let mut build = lab.build(build)?;
+    copy_context(&directory().join(name), &build.directory.join("context"))?;
     for (key, value) in &case.build_args {
         build = build.arg(format!("--build-arg={key}={value}"));
     }
     if let Some(target) = &case.target {
         build = build.arg(format!("--target={target}"));
     }
+    Ok(build)
+}
+
+fn check(lab: &Arc<Lab>, name: &str) -> Result<()> {
+    let case = read_case(name)?;
+    let build = build(lab, name, name)?;
+    let context = build.directory.join("context");
     let ours = build.pushed()?.image()?;
     let files = ours.tree()?;
     for (path, expected) in &case.files {

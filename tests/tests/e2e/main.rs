@@ -9,6 +9,8 @@ mod archive;
 mod base_configs;
 mod behaviour;
 mod buildkit;
+mod caching;
+mod caching_faults;
 mod cases;
 mod clouds;
 mod credentials;
@@ -113,6 +115,8 @@ fn main() -> ExitCode {
     tests.extend(rungs::tests());
     tests.extend(buildkit::tests());
     tests.extend(cases::tests());
+    tests.extend(caching::tests());
+    tests.extend(caching_faults::tests());
 
     let is_root = rustix::process::geteuid().is_root();
     let left_out: Vec<String> = tests

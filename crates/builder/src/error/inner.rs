@@ -94,6 +94,9 @@ pub enum StepError {
         #[source]
         source: Box<BaseError>,
     },
+    /// Layers that the cache had, and whose files the step needs.
+    #[error("cannot get the files of cached layers")]
+    Cached(#[source] Box<BaseError>),
     /// What a mount is to show. The text is BuildKit's.
     #[error("\"{path}\": not found")]
     MountSource {

@@ -34,7 +34,7 @@ fn variant(error: &Error) -> &'static str {
         Error::Parse { .. } => "Parse",
         Error::Plan { .. } => "Plan",
         Error::Base { .. } => "Base",
-        Error::BaseLayer { .. } => "BaseLayer",
+        Error::FarLayer { .. } => "FarLayer",
         Error::CheckPush { .. } => "CheckPush",
         Error::Client(_) => "Client",
         Error::CannotRun { .. } => "CannotRun",
@@ -141,7 +141,7 @@ const CHECK_PUSH: &str = "error checking push permissions -- make sure you enter
 fn all() -> Vec<Told> {
     let state = Error::State { path: PathBuf::from("/state"), source: root_error() };
     let context = context::Error::NoFile { path: PathBuf::from("/") };
-    let layer = Error::BaseLayer {
+    let layer = Error::FarLayer {
         digest: "sha256:00".to_owned(),
         source: Box::new(BaseError::Store(store_error())),
     };
@@ -186,7 +186,7 @@ fn all() -> Vec<Told> {
         },
         Told { line: Some(3), ..told(base(false), base_message) },
         Told { line: Some(3), hint: Some("credentials"), ..told(base(true), base_message) },
-        told(layer, "cannot get the layer `sha256:00` of the base image"),
+        told(layer, "cannot get the layer `sha256:00`"),
         told(check_push(false), CHECK_PUSH),
         Told { hint: Some("credentials"), ..told(check_push(true), CHECK_PUSH) },
         told(Error::Client(registry_error(false)), "cannot set up the registry client"),

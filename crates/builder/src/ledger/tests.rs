@@ -31,7 +31,7 @@ fn make(ledger: &Ledger, id: StageId, needless: &mut Vec<StageId>) {
 /// `expected` has for each stage whose roots are needless after it.
 fn check(text: &str, asked: &[&[usize]], expected: &[&[usize]]) {
     let plan = plan(text);
-    let ledger = Ledger::new(&plan);
+    let ledger = Ledger::new(&plan, &|_| true);
     for ((stage, asked), expected) in plan.stages.iter().zip(asked).zip(expected) {
         let mut needless = Vec::new();
         for id in *asked {
