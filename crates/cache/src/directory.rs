@@ -71,6 +71,11 @@ impl DirectoryCache {
         Self { root: root.to_owned(), state: Arc::default() }
     }
 
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn read(&self, key: &CacheKey, oldest: Option<i64>) -> Result<Option<CachedLayer>> {
         let directory = match SharedDir::open(&self.root) {
             Err(error) if error.is_not_found() => return Ok(None),

@@ -18,6 +18,7 @@ mod documents;
 mod entry;
 mod layer_cache;
 
+mod collect;
 mod directory;
 mod health;
 mod layout;
@@ -34,6 +35,7 @@ mod error;
 mod tests;
 
 pub use base_image::{BaseImageCache, CachedImage};
+pub use collect::{CollectOptions, Collected, CollectedEntry};
 pub use directory::DirectoryCache;
 pub use documents::{recall, remember};
 pub use error::Error;

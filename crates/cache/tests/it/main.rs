@@ -2,7 +2,12 @@
 //! against registries that misbehave.
 #![allow(clippy::disallowed_methods, reason = "tests look at files from outside")]
 
+mod collect;
 mod conformance;
+mod deaths;
+mod registries;
+mod rot;
+mod tiers;
 
 use std::path::Path;
 
