@@ -6,9 +6,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use builder::{
-    BuildRequest, CachePlace, Choice, Compression, DigestFiles, DigestPlace, DockerfilePlace,
-    Emulation, EnterOptions, Entitlement, ImageFormat, IndexOptions, JoinRequest, LayerCaching,
-    Lint, Outputs, Platform, Reference, RootPath, Secret, Timestamp,
+    BaseCacheOptions, BuildRequest, CachePlace, Choice, Compression, DigestFiles, DigestPlace,
+    DockerfilePlace, Emulation, EnterOptions, Entitlement, ImageFormat, IndexOptions, JoinRequest,
+    LayerCaching, Lint, Outputs, Platform, Reference, RootPath, Secret, Timestamp,
 };
 use cli::{
     CacheFlags, Command, DigestFlags, Driver, Environment, ExecutorFlags, Place, SecretSource,
@@ -52,6 +52,7 @@ pub(crate) fn from_flags(flags: &ExecutorFlags, environment: &Environment) -> Re
             cli::Lint::Warn => Lint::Warn,
             cli::Lint::Error => Lint::Error,
         },
+        base_cache: base_cache(flags, &here),
         pull,
         push,
         layer_cache: flags
@@ -89,6 +90,13 @@ pub(crate) fn to_join(
         registry: connect::registries(&flags.registry, environment)?.push,
         outputs: outputs(flags, &here)?,
     }))
+}
+
+/// Base images that the warmer fetched are looked for with `--cache` only, as in kaniko.
+fn base_cache(flags: &ExecutorFlags, here: &Path) -> Option<BaseCacheOptions> {
+    let cache = flags.cache.as_ref()?;
+    let directory = cache.base_images.as_ref().filter(|path| !path.as_os_str().is_empty())?;
+    Some(BaseCacheOptions { directory: absolute(directory, here), lifetime: cache.lifetime })
 }
 
 /// What the rung is chosen by.

@@ -4,7 +4,9 @@
 //! `request.rs` for which images are wanted and `fetch.rs` for what becomes of them.
 
 mod fetch;
+mod meter;
 mod request;
+mod text;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,12 @@ fn run(flags: &WarmerFlags, environment: &Environment) -> ExitCode {
         // On standard output, where kaniko's users look for it.
         Ok(Outcome::NothingWarmed) => {
             console::print("failed warming cache: failed to warm any of the given images\n");
+            ExitCode::FAILURE
+        }
+        Ok(Outcome::NotAll { failed, of }) => {
+            console::print(&format!(
+                "failed warming cache: failed to warm {failed} of {of} images (--strict)\n"
+            ));
             ExitCode::FAILURE
         }
         Err(error) => console::failed("failed warming cache", error.as_ref()),

@@ -1,70 +1,102 @@
 //! From flags and environment to the images that are wanted, and the way to reach them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
+use cache::{Freshness, Refresh, WarmOptions};
 use cli::{Environment, WarmerFlags};
 use oci::{Platform, Reference};
 use plan::PlanOptions;
 use registry::ClientOptions;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// An image for a platform.
+pub(crate) type Wanted = (Reference, Platform);
+
+/// How long the lock of a warmer that shows no sign of life is respected.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to do, all defaults explicit.
 pub(crate) struct Request {
-    /// The images, each once.
-    pub(crate) images: Vec<(Reference, Platform)>,
+    /// What `--image` names.
+    names: Vec<String>,
+    /// The Dockerfile whose images are wanted too: a path or an address.
+    pub(crate) dockerfile: Option<String>,
+    /// Arguments for its FROM lines.
+    build_args: Vec<(String, String)>,
+    /// The platforms; empty: this machine's, or what the Dockerfile says.
+    platforms: Vec<Platform>,
     /// The cache's directory.
     pub(crate) cache_dir: PathBuf,
-    /// Fetch what is there, too.
-    pub(crate) refresh: bool,
+    /// What is fetched although it is there.
+    pub(crate) warm: WarmOptions,
+    /// One failure is one too many.
+    pub(crate) strict: bool,
     /// How to reach registries.
     pub(crate) client: ClientOptions,
 }
 
 pub(crate) fn from_flags(flags: &WarmerFlags, environment: &Environment) -> Result<Request> {
-    let build_platform = Platform::host();
-    let platform = match &flags.platform {
-        Some(text) => Some(Platform::parse(text)?),
-        None => None,
-    };
-    let mut images = Vec::new();
-    for text in &flags.images {
-        let wanted = platform.clone().unwrap_or_else(|| build_platform.clone());
-        images.push((Reference::parse(text)?, wanted));
-    }
-    if let Some(path) = &flags.dockerfile {
-        let mut options = PlanOptions::new(build_platform);
-        options.platform = platform;
-        options.build_args.clone_from(&flags.build_args);
-        images.extend(base_images(path, options)?);
-    }
-    let mut unique: Vec<(Reference, Platform)> = Vec::new();
-    for image in images {
-        if !unique.contains(&image) {
-            unique.push(image);
-        }
-    }
     Ok(Request {
-        images: unique,
+        names: flags.images.clone(),
+        dockerfile: flags.dockerfile.clone(),
+        build_args: flags.build_args.clone(),
+        platforms: flags.platforms.clone(),
         cache_dir: flags.cache_dir.clone(),
-        refresh: flags.force,
+        warm: WarmOptions {
+            freshness: Freshness { now: now(), lifetime: flags.lifetime },
+            refresh: if flags.force { Refresh::Everything } else { Refresh::Expired },
+            patience: PATIENCE,
+        },
+        strict: flags.strict,
         client: connect::registries(&flags.registry, environment)?.pull,
     })
 }
 
-/// The images that the Dockerfile's stages start from or copy from, of all stages.
-fn base_images(path: &str, mut options: PlanOptions) -> Result<Vec<(Reference, Platform)>> {
-    if path.starts_with("http://") || path.starts_with("https://") {
-        return Err("a Dockerfile at an URL is not supported yet".into());
+impl Request {
+    /// The images, each once; `dockerfile` is the text of the one that was asked for.
+    pub(crate) fn images(&self, dockerfile: Option<&[u8]>) -> Result<Vec<Wanted>> {
+        let mut images = Vec::new();
+        let host = [Platform::host()];
+        let platforms = if self.platforms.is_empty() { &host[..] } else { &self.platforms };
+        for name in &self.names {
+            if name == "scratch" {
+                tracing::info!("scratch is no image: there is nothing to fetch");
+                continue;
+            }
+            let reference = Reference::parse(name)?;
+            images.extend(platforms.iter().map(|platform| (reference.clone(), platform.clone())));
+        }
+        if let Some(text) = dockerfile {
+            let each = self.platforms.iter().cloned().map(Some);
+            let each: Vec<_> = if each.len() == 0 { vec![None] } else { each.collect() };
+            for platform in each {
+                images.extend(self.base_images(text, platform)?);
+            }
+        }
+        let mut unique: Vec<Wanted> = Vec::new();
+        for image in images {
+            if !unique.contains(&image) {
+                unique.push(image);
+            }
+        }
+        Ok(unique)
     }
-    let text = read(Path::new(path))?;
-    let file = dockerfile::parse(&text).map_err(first)?;
-    options.targets = (0..file.stages.len()).map(|index| index.to_string()).collect();
-    options.lint = plan::Lint::Off;
-    options.unimplemented = plan::Unimplemented::Plan;
-    let graph = plan::stage_graph(&file, &options).map_err(first)?;
-    let images = graph.base_images().iter();
-    Ok(images.map(|image| (image.reference.clone(), image.platform.clone())).collect())
+
+    /// The images that the Dockerfile's stages start from or copy from, of all stages.
+    fn base_images(&self, text: &[u8], platform: Option<Platform>) -> Result<Vec<Wanted>> {
+        let file = dockerfile::parse(text).map_err(first)?;
+        let mut options = PlanOptions::new(Platform::host());
+        options.platform = platform;
+        options.build_args.clone_from(&self.build_args);
+        options.targets = (0..file.stages.len()).map(|index| index.to_string()).collect();
+        options.lint = plan::Lint::Off;
+        options.unimplemented = plan::Unimplemented::Plan;
+        let graph = plan::stage_graph(&file, &options).map_err(first)?;
+        let images = graph.base_images().iter();
+        Ok(images.map(|image| (image.reference.clone(), image.platform.clone())).collect())
+    }
 }
 
 /// One of several errors is enough to say no.
@@ -75,7 +107,8 @@ fn first<E: std::error::Error + 'static>(errors: Vec<E>) -> Box<dyn std::error::
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the rim: files that the command line names")]
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()).into())
+/// The one reading of the clock.
+#[expect(clippy::disallowed_methods, reason = "the rim reads the clock and passes it down")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use cache::{BaseImageCache, BaseImages, CachedImage};
 use oci::{BaseImage, LayerRef, Platform, Reference};
 use plan::{BaseImageId, BaseImageRequest};
 use registry::Client;
@@ -11,6 +13,7 @@ use rootfs::{Protected, RootDir};
 use crate::blobs::Blobs;
 use crate::error::{BaseError, Error};
 use crate::event::{Event, Observer};
+use crate::request::BuildRequest;
 use crate::results::Hit;
 
 /// An image whose documents are known.
@@ -22,21 +25,83 @@ pub(crate) struct PulledBase {
     pub repository: Reference,
     /// Its documents.
     pub image: BaseImage,
+    /// The same in the cache of base images, if it is there.
+    pub cached: Option<CachedImage>,
+    /// Whether a registry said that the repository has it.
+    pub confirmed: bool,
 }
 
 /// All images of a build.
 pub(crate) type Bases = BTreeMap<BaseImageId, PulledBase>;
 
+/// Who gives images: a registry, and the cache of base images before it.
+pub(crate) struct Source {
+    client: Client,
+    cached: Option<BaseImages>,
+}
+
+impl Source {
+    pub(crate) fn new(request: &BuildRequest, client: &Client) -> Source {
+        let cached = request.base_cache.as_ref().map(|options| {
+            let since = Duration::from_secs(u64::try_from(request.now.seconds()).unwrap_or(0));
+            let cache = BaseImageCache::new(&options.directory);
+            BaseImages::new(cache, SystemTime::UNIX_EPOCH + since, options.lifetime)
+        });
+        if let Some(text) = cached.as_ref().and_then(|cached| cached.cache().suspicion()) {
+            tracing::warn!("{text}");
+        }
+        Source { client: client.clone(), cached }
+    }
+
+    async fn one(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<PulledBase, BaseError> {
+        let name = String::new();
+        let mut cached = None;
+        if let Some(images) = &self.cached {
+            let found = images.find(&self.client, reference, platform).await;
+            if let Some(found) = found.map_err(from_cache)? {
+                tracing::info!("Found {} in local cache", found.image.digest());
+                let image = found.image.base_image()?;
+                let (repository, confirmed) = (found.repository, found.confirmed);
+                let cached = Some(found.image);
+                return Ok(PulledBase { name, repository, image, cached, confirmed });
+            }
+        }
+        let resolved = self.client.resolve(reference, platform).await?;
+        if let Some(images) = &self.cached {
+            // The registry tells the digest of an index only with the index, or none at all.
+            let found = images.image(&resolved.reference).await;
+            cached = found.map_err(from_cache)?;
+        }
+        if let Some(cached) = &cached {
+            tracing::info!("Found {} in local cache", cached.digest());
+        }
+        let image = resolved.base_image()?;
+        let repository = resolved.reference;
+        Ok(PulledBase { name, repository, image, cached, confirmed: true })
+    }
+}
+
+fn from_cache(error: cache::Error) -> BaseError {
+    match error {
+        cache::Error::Registry(error) => BaseError::Registry(error),
+        other => BaseError::Fetch(Box::new(other)),
+    }
+}
+
 /// Asks for the documents of several images at once; those known already are left out.
 pub(crate) async fn resolve(
     requests: &[BaseImageRequest],
-    client: &Client,
+    source: &Source,
     observer: &Arc<dyn Observer>,
     bases: &mut Bases,
 ) -> Result<(), Error> {
     let wanted = requests.iter().filter(|request| !bases.contains_key(&request.id));
     let found = wanted.map(|request| async move {
-        let resolved = one(client, &request.reference, &request.platform).await;
+        let resolved = source.one(&request.reference, &request.platform).await;
         (request, resolved)
     });
     for (request, resolved) in futures_util::future::join_all(found).await {
@@ -52,16 +117,6 @@ pub(crate) async fn resolve(
         bases.insert(request.id.clone(), PulledBase { name: request.written.clone(), ..base });
     }
     Ok(())
-}
-
-async fn one(
-    client: &Client,
-    reference: &Reference,
-    platform: &Platform,
-) -> Result<PulledBase, BaseError> {
-    let resolved = client.resolve(reference, platform).await?;
-    let image = resolved.base_image()?;
-    Ok(PulledBase { name: String::new(), repository: resolved.reference, image })
 }
 
 /// What came of putting layers into a root.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use cache::{Fetcher, LayerCache};
+use cache::{CachedImage, Fetcher, LayerCache};
 use oci::{Descriptor, Digest, Reference};
 use registry::{BlobOrigin, BlobSource, Client};
 use store::BlobStore;
 use transport::chain;
 
+use crate::bases::PulledBase;
 use crate::error::BaseError;
 use crate::results::{Distrusted, Hit};
 
@@ -20,6 +21,8 @@ pub(crate) struct Blobs {
     known: Arc<Mutex<BTreeMap<Digest, BTreeSet<Reference>>>>,
     /// Layers that a cache had.
     cached: Arc<Mutex<BTreeMap<Digest, Cached>>>,
+    /// Layers of base images that a warmer fetched.
+    warmed: Arc<Mutex<BTreeMap<Digest, Warmed>>>,
     distrusted: Distrusted,
 }
 
@@ -29,11 +32,23 @@ struct Cached {
     hit: Hit,
 }
 
+/// Where a layer of a base image is, and whether its registry said that it has it.
+#[derive(Debug, Clone)]
+struct Warmed {
+    image: CachedImage,
+    confirmed: bool,
+}
+
 impl Blobs {
     /// Blobs of this store; what is not there comes through this client.
     pub(crate) fn new(client: Client, store: BlobStore, distrusted: Distrusted) -> Blobs {
-        let fetcher = Fetcher::new(client, store);
-        Blobs { fetcher, known: Arc::default(), cached: Arc::default(), distrusted }
+        Blobs {
+            fetcher: Fetcher::new(client, store),
+            known: Arc::default(),
+            cached: Arc::default(),
+            warmed: Arc::default(),
+            distrusted,
+        }
     }
 
     pub(crate) fn store(&self) -> &BlobStore {
@@ -48,6 +63,23 @@ impl Blobs {
     /// Notes that a blob can be pulled from a repository.
     pub(crate) fn note(&self, digest: &Digest, repository: &Reference) {
         lock(&self.known).entry(digest.clone()).or_default().insert(repository.clone());
+    }
+
+    /// Notes where the layers of a base image are.
+    pub(crate) fn note_base(&self, base: &PulledBase) {
+        for layer in base.image.layers() {
+            let digest = &layer.descriptor.digest;
+            self.note(digest, &base.repository);
+            if let Some(image) = &base.cached {
+                let warmed = Warmed { image: image.clone(), confirmed: base.confirmed };
+                lock(&self.warmed).insert(digest.clone(), warmed);
+            }
+        }
+    }
+
+    /// Whether the cache of base images has a blob, and no registry was asked whether it has it too.
+    pub(crate) fn only_warmed(&self, digest: &Digest) -> bool {
+        lock(&self.warmed).get(digest).is_some_and(|warmed| !warmed.confirmed)
     }
 
     /// Notes that a cache has a layer.
@@ -119,7 +151,9 @@ impl Blobs {
         repository: &Reference,
         descriptor: &Descriptor,
     ) -> Result<(), BaseError> {
-        let fetched = self.fetcher.fetch(repository, descriptor, None, &registry::Silent).await;
+        let warmed = lock(&self.warmed).get(&descriptor.digest).map(|warmed| warmed.image.clone());
+        let (from, progress) = (warmed.as_ref(), &registry::Silent);
+        let fetched = self.fetcher.fetch(repository, descriptor, from, progress).await;
         fetched.map_err(|error| BaseError::Fetch(Box::new(error)))
     }
 }

@@ -165,11 +165,7 @@ async fn ready(
     }
     request.pull.keychain.seal().await;
     request.push.keychain.seal().await;
-    for base in prepared.bases.values() {
-        for layer in base.image.layers() {
-            blobs.note(&layer.descriptor.digest, &base.repository);
-        }
-    }
+    prepared.bases.values().for_each(|base| blobs.note_base(base));
     let runtime = tokio::runtime::Handle::current();
     let mut results = cache.map(|cache| {
         let epoch = prepared.plan.epoch.or(request.epoch);

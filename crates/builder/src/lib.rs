@@ -55,7 +55,9 @@ pub use foreign::ForeignError;
 pub use join::{JoinError, JoinRequest, join};
 pub use prepare::read_host_file;
 pub use push::{ImageFileError, PushRequest, push};
-pub use request::{BuildRequest, CachePlace, Emulation, IndexOptions, LayerCaching, Outputs};
+pub use request::{
+    BaseCacheOptions, BuildRequest, CachePlace, Emulation, IndexOptions, LayerCaching, Outputs,
+};
 
 // What a caller needs of the crates below, to make a request.
 pub use context::DockerfilePlace;

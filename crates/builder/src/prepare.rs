@@ -9,7 +9,7 @@ use plan::{Base, BuildPlan, PlanOptions, StageGraph, Unimplemented};
 use registry::Client;
 use rootfs::{RootDir, RootPath};
 
-use crate::bases::{self, Bases};
+use crate::bases::{self, Bases, Source};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::request::BuildRequest;
@@ -55,12 +55,13 @@ pub(crate) async fn prepare(
         // Before any registry is asked for anything.
         runnable(span)?;
     }
+    let source = Source::new(request, client);
     let mut bases = Bases::new();
     let mut plans = Vec::new();
     for (graph, options) in graphs.iter().zip(&options) {
         plans.push((
             options.target_platform().clone(),
-            lower(graph, client, observer, &mut bases).await?,
+            lower(graph, &source, observer, &mut bases).await?,
         ));
     }
     let plan = plan::merge(plans).map_err(plan_error)?;
@@ -71,18 +72,18 @@ pub(crate) async fn prepare(
 /// The plan of one platform; the images it needs are added to those that are known.
 async fn lower(
     graph: &StageGraph,
-    client: &Client,
+    source: &Source,
     observer: &Arc<dyn Observer>,
     bases: &mut Bases,
 ) -> Result<BuildPlan, Error> {
-    bases::resolve(graph.base_images(), client, observer, bases).await?;
+    bases::resolve(graph.base_images(), source, observer, bases).await?;
     // Triggers of base images may name further images, and those have triggers themselves.
     loop {
         let triggered = graph.triggered_base_images(&as_values(bases)).map_err(plan_error)?;
         if triggered.is_empty() {
             break;
         }
-        bases::resolve(&triggered, client, observer, bases).await?;
+        bases::resolve(&triggered, source, observer, bases).await?;
     }
     plan::lower(graph, &as_values(bases)).map_err(plan_error)
 }

@@ -199,8 +199,9 @@ async fn fetch_for(
     for layer in image.layers() {
         let descriptor = &layer.descriptor;
         let known = blobs.repositories(&descriptor.digest);
+        let near = known.iter().any(|known| known.registry() == destination.registry());
         let here = blobs.store().contains(&descriptor.digest)
-            || known.iter().any(|known| known.registry() == destination.registry());
+            || (near && !blobs.only_warmed(&descriptor.digest));
         if here || !blobs.has_origin(&descriptor.digest) {
             continue;
         }
@@ -291,6 +292,7 @@ mod tests {
             epoch: None,
             threads: 1,
             max_parallel_stages: 1,
+            base_cache: None,
         }
     }
 

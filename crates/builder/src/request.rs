@@ -44,6 +44,8 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, PathBuf>,
     /// What to do with findings about the Dockerfile.
     pub lint: Lint,
+    /// Base images that a warmer fetched; they are only read.
+    pub base_cache: Option<BaseCacheOptions>,
     /// How pulling speaks to registries.
     pub pull: registry::ClientOptions,
     /// How pushing speaks to registries.
@@ -96,6 +98,15 @@ pub enum CachePlace {
     Layouts(PathBuf),
     /// A directory.
     Directory(PathBuf),
+}
+
+/// A cache of base images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseCacheOptions {
+    /// Where it is, on the host.
+    pub directory: PathBuf,
+    /// How long after it was fetched an image may be used.
+    pub lifetime: Duration,
 }
 
 /// Whether programs of another processor may be run.

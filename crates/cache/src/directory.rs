@@ -10,7 +10,7 @@
 //! believed. A record is two lines: its own digest, and the record.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -258,12 +258,25 @@ pub(crate) fn copy_file(
         let (digest, expected) = (descriptor.digest.clone(), descriptor.size);
         return Err(store::Error::Size { digest, expected, found });
     }
+    copy_bytes(file, to, descriptor)
+}
+
+/// The same for bytes from wherever.
+pub(crate) fn copy_bytes(
+    bytes: impl Read,
+    to: &BlobStore,
+    descriptor: &Descriptor,
+) -> Result<(), store::Error> {
+    let failed = |action: &'static str| {
+        let path = to.path(&descriptor.digest);
+        move |source| store::Error::Io { action, path, source }
+    };
     let mut writer = to.writer()?;
     // One byte more than there should be tells that there is too much.
-    let mut file = file.take(descriptor.size.saturating_add(1));
+    let mut bytes = bytes.take(descriptor.size.saturating_add(1));
     let mut buffer = vec![0; 256 << 10];
     loop {
-        let length = file.read(&mut buffer).map_err(failed("read"))?;
+        let length = bytes.read(&mut buffer).map_err(failed("read"))?;
         if length == 0 {
             break;
         }

@@ -23,9 +23,6 @@ pub enum Error {
         #[source]
         source: Box<oci::Error>,
     },
-    /// Another warmer holds an entry for too long.
-    #[error("the entry `{}` of the base image cache is locked by another warmer", .0.display())]
-    Locked(PathBuf),
     /// A directory cannot be made.
     #[error("cannot create the directory `{}`", path.display())]
     Directory {

@@ -11,7 +11,7 @@ use store::BlobStore;
 
 use crate::Result;
 use crate::base_image::CachedImage;
-use crate::directory::{blocking, copy_file};
+use crate::directory::{blocking, copy_bytes};
 use crate::error::Error;
 
 /// Pieces between network and disk; with registries' pieces of some 16 KiB half a megabyte.
@@ -52,16 +52,13 @@ impl Fetcher {
         progress: &dyn Progress,
     ) -> Result<()> {
         let digest = &descriptor.digest;
-        let turn = {
-            let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(fetching.entry(digest.clone()).or_default())
-        };
+        let turn = self.turn(digest);
         let _turn = turn.lock().await;
         if self.blobs.contains(digest) {
             progress.transfer(Transfer::Existed { digest: digest.clone() });
             return Ok(());
         }
-        if let Some(cached) = cached {
+        if let Some(cached) = cached.filter(|_| !descriptor.media_type.is_foreign()) {
             match self.copy(cached, descriptor).await {
                 Ok(()) => {
                     progress.transfer(Transfer::Existed { digest: digest.clone() });
@@ -72,7 +69,33 @@ impl Fetcher {
                 }
             }
         }
-        let size = descriptor.size;
+        self.pull_twice(reference, descriptor, progress).await
+    }
+
+    /// The same from the registry, whatever is in the store: it is replaced.
+    pub async fn fetch_anew(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let turn = self.turn(&descriptor.digest);
+        let _turn = turn.lock().await;
+        self.pull_twice(reference, descriptor, progress).await
+    }
+
+    fn turn(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(fetching.entry(digest.clone()).or_default())
+    }
+
+    async fn pull_twice(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let (digest, size) = (&descriptor.digest, descriptor.size);
         progress.transfer(Transfer::Started { digest: digest.clone(), size });
         match self.pull(reference, descriptor, progress).await {
             // Damaged on the way; once more, then it is the registry's fault.
@@ -90,7 +113,7 @@ impl Fetcher {
         let (cached, blobs, descriptor) = (cached.clone(), self.blobs.clone(), descriptor.clone());
         blocking(move || {
             let file = cached.open_blob(&descriptor.digest)?;
-            Ok(copy_file(file, &blobs, &descriptor)?)
+            Ok(copy_bytes(file, &blobs, &descriptor)?)
         })
         .await
     }

@@ -7,8 +7,8 @@
 //! build: what is torn, foreign or expired is not there.
 //!
 //! Read first: [`KeyBuilder`] and [`step_key`] for identity, [`LayerCache`] for results and
-//! [`TieredCache`], by which a build uses them, [`BaseImageCache`] and
-//! [`warm`] for base images, [`Fetcher`] for blobs.
+//! [`TieredCache`], by which a build uses them, [`BaseImageCache`] and [`Warmer`] for base images,
+//! [`Fetcher`] for blobs.
 #![forbid(unsafe_code)]
 
 mod key;
@@ -27,14 +27,13 @@ mod tiered;
 
 mod base_image;
 mod fetch;
+mod fill;
+mod lookup;
 mod warm;
 
 mod error;
 
-#[cfg(test)]
-mod tests;
-
-pub use base_image::{BaseImageCache, CachedImage};
+pub use base_image::{BaseImageCache, CachedImage, Freshness};
 pub use collect::{CollectOptions, Collected, CollectedEntry};
 pub use directory::DirectoryCache;
 pub use documents::{recall, remember};
@@ -43,13 +42,14 @@ pub use fetch::Fetcher;
 pub use key::{CacheKey, Explained, KeyBuilder, KeyPart, Part, first_difference};
 pub use layer_cache::{Below, BoxFuture, CachedLayer, LayerCache};
 pub use layout::LayoutCache;
+pub use lookup::{BaseImages, Found};
 pub use registry_cache::RegistryCache;
 pub use step::{
     Source, Start, Writer, first_state, mount_source, source_count, stands_alone, state_after,
     step_key,
 };
 pub use tiered::TieredCache;
-pub use warm::{WarmOptions, Warmed, warm};
+pub use warm::{Refresh, WarmOptions, Warmed, Warmer};
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

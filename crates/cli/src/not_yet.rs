@@ -86,8 +86,6 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("use-oci-stages", Bool, "false", FORK),
 ];
 
-pub(crate) const WARMER: &[Flag] = &[row("cache-ttl", Duration, "336h", "expiry of cached images")];
-
 /// Subcommands of kaniko's executor that are not there.
 pub(crate) const SUBCOMMANDS: &[&str] = &["completion"];
 

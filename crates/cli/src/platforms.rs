@@ -55,7 +55,7 @@ pub(crate) fn platforms(
     values: &Values,
     environment: &Environment,
 ) -> Result<PlatformFlags, Error> {
-    let several = several(&values.list("multi-platform"))?;
+    let several = several("--multi-platform", &values.list("multi-platform"))?;
     let custom = values.text("custom-platform");
     if custom.is_some() && !several.is_empty() {
         let reason = "each names the platforms of the image";
@@ -135,14 +135,14 @@ fn digests(values: &Values, environment: &Environment) -> PathBuf {
 }
 
 /// `--multi-platform`: repeated, or with commas, or both.
-fn several(texts: &[String]) -> Result<Vec<Platform>, Error> {
+pub(crate) fn several(flag: &str, texts: &[String]) -> Result<Vec<Platform>, Error> {
     let mut found: Vec<Platform> = Vec::new();
     for text in texts.iter().flat_map(|text| text.split(',')) {
         let wanted = platform(text.trim())?;
         if found.iter().any(|earlier| earlier.normalized() == wanted.normalized()) {
             return Err(Error::InvalidValue {
                 value: text.to_owned(),
-                flag: "--multi-platform".to_owned(),
+                flag: flag.to_owned(),
                 reason: format!("the platform {wanted} is given twice"),
             });
         }

@@ -24,7 +24,7 @@ pub fn executor_table() -> Vec<Flag> {
 /// Every flag the warmer knows, in the order of the usage text.
 #[must_use]
 pub fn warmer_table() -> Vec<Flag> {
-    let mut table: Vec<Flag> = WARMER.iter().chain(not_yet::WARMER).copied().collect();
+    let mut table: Vec<Flag> = WARMER.to_vec();
     table.sort_by_key(|flag| flag.name.to_lowercase());
     table
 }
@@ -362,10 +362,16 @@ const EXECUTOR: &[Flag] = &[
 const WARMER: &[Flag] = &[
     Flag::new("build-arg", List, "a build argument for the FROM lines of the Dockerfile"),
     Flag::new("cache-dir", Text, "directory to fill").short('c').default("/cache"),
-    Flag::new("custom-platform", Text, "platform of the images, OS/ARCH[/VARIANT]"),
-    Flag::new("customPlatform", Text, "old spelling").status(Alias("custom-platform")),
+    Flag::new("cache-ttl", Duration, "how long what was fetched is fresh").default("336h"),
+    Flag::new(
+        "custom-platform",
+        List,
+        "platforms of the images, OS/ARCH[/VARIANT]; comma-separated or repeated",
+    ),
+    Flag::new("customPlatform", List, "old spelling").status(Alias("custom-platform")),
     Flag::new("disable-http2", Bool, "speak HTTP/1.1 only (ours)").default("false"),
-    Flag::new("dockerfile", Text, "Dockerfile whose base images are wanted").short('d'),
+    Flag::new("dockerfile", Text, "Dockerfile whose base images are wanted, a path or an URL")
+        .short('d'),
     Flag::new("force", Bool, "fetch images again that are there").short('f').default("false"),
     Flag::new("help", Bool, "print this text").short('h'),
     Flag::new("image", List, "image to fetch; may be repeated").short('i'),
@@ -402,6 +408,7 @@ const WARMER: &[Flag] = &[
     Flag::new("skip-tls-verify-pull", Bool, "do not verify certificates when pulling")
         .default("false"),
     Flag::new("skip-tls-verify-registry", List, "HOST[:PORT] whose certificate is not verified"),
+    Flag::new("strict", Bool, "fail if one image cannot be fetched (ours)").default("false"),
     Flag::new("verbosity", Text, "trace, debug, info, warn, error, fatal or panic")
         .short('v')
         .default("info"),

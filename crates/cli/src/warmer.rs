@@ -4,12 +4,17 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use oci::Platform;
+
+use crate::cache::lifetime;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::executor::build_args;
 use crate::grammar::{Parsed, Values, parse};
 use crate::log::LogFlags;
+use crate::platforms::several;
 use crate::registry::{RegistryFlags, registry_flags};
 use crate::table;
 
@@ -26,8 +31,12 @@ pub struct WarmerFlags {
     pub cache_dir: PathBuf,
     /// `--force`: fetch again what is there.
     pub force: bool,
-    /// `--custom-platform`.
-    pub platform: Option<String>,
+    /// `--cache-ttl`: what was fetched longer ago is fetched again.
+    pub lifetime: Duration,
+    /// `--custom-platform`; empty: this machine's.
+    pub platforms: Vec<Platform>,
+    /// `--strict`: one image that fails is a failure.
+    pub strict: bool,
     /// How to talk to registries.
     pub registry: RegistryFlags,
     /// How to log.
@@ -57,7 +66,9 @@ fn interpret(values: Values, environment: &Environment) -> Result<WarmerFlags, E
         build_args: build_args(&values, environment),
         cache_dir: PathBuf::from(values.text("cache-dir").unwrap_or_default()),
         force: values.is_set("force"),
-        platform: values.text("custom-platform"),
+        lifetime: lifetime(&values)?,
+        platforms: several("--custom-platform", &values.list("custom-platform"))?,
+        strict: values.is_set("strict"),
         registry: registry_flags(&values, environment)?,
         log: LogFlags::from_values(&values)?,
         notices: values.notices,

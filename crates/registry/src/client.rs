@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
-use oci::{BaseImage, Descriptor, Digest, ImageConfig, ImageManifest, Raw, Reference};
+use oci::{BaseImage, Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, Raw, Reference};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use transport::{Request, RetryPolicy};
 
@@ -84,6 +84,8 @@ pub struct Resolved {
     pub manifest: Raw<ImageManifest>,
     /// The config.
     pub config: Raw<ImageConfig>,
+    /// The index that led to the manifest, where one did.
+    pub index: Option<Raw<ImageIndex>>,
 }
 
 impl Resolved {

@@ -164,6 +164,12 @@ impl Error {
         self.cause().is_some_and(|cause| cause.status() == Some(404))
     }
 
+    /// Whether nobody answered: no connection, or one that broke or fell silent. A registry that says
+    /// no, or shows a certificate that is not trusted, was reached.
+    pub fn is_unreachable(&self) -> bool {
+        self.cause().is_some_and(Cause::is_unreachable)
+    }
+
     /// Whether it failed on this side: no registry can do better.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self.cause(), None | Some(Cause::Source(_) | Cause::Document(_)))
@@ -184,7 +190,7 @@ impl Error {
     }
 
     /// The error with its causes, for a line of the log.
-    pub(crate) fn told(&self) -> String {
+    pub fn told(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(this) = cause {
@@ -230,6 +236,23 @@ impl Cause {
             Self::Status { status, .. } => Some(*status),
             Self::Exhausted(cause) => cause.status(),
             _ => None,
+        }
+    }
+
+    /// Whether nobody answered.
+    fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Transport(error) => {
+                let broken = matches!(
+                    error,
+                    transport::Error::Connect { .. }
+                        | transport::Error::Broken { .. }
+                        | transport::Error::Silent { .. }
+                );
+                broken && !error.is_tls()
+            }
+            Self::Exhausted(cause) => cause.is_unreachable(),
+            _ => false,
         }
     }
 

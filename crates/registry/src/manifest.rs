@@ -6,7 +6,7 @@ use oci::{Descriptor, Digest, MediaType, Reference};
 use transport::{Body, Request, Retryable, printable};
 
 use crate::Result;
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::endpoint::{Endpoint, accept, pull_scope, push_scope};
 use crate::error::Cause;
 
@@ -136,6 +136,26 @@ impl Client {
         let endpoint = self.endpoint(reference.registry())?;
         let fetched = fetch(&endpoint, reference).await?;
         Ok(Digest::sha256_of(&fetched.bytes))
+    }
+
+    /// The digest that the registry tells of a name when it is asked for nothing else; `None` where it
+    /// tells none, or none that can be one.
+    pub(crate) async fn manifest_head(
+        &self,
+        reference: &Reference,
+        patience: Patience,
+    ) -> std::result::Result<Option<Digest>, Cause> {
+        let endpoint = self.endpoint_with(reference.registry(), patience)?;
+        let scopes = pull_scope(reference.repository());
+        let path = format!("{}/manifests/{}", reference.repository(), selector(reference));
+        transport::retry(&endpoint.retry, &path, || async {
+            let request = Request::new(Method::HEAD, endpoint.url(&path).await?)
+                .header(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+            let response = accept(endpoint.send(&scopes, request).await?).await?;
+            let told = response.header(CONTENT_DIGEST).map(Digest::parse);
+            Ok(told.and_then(std::result::Result::ok))
+        })
+        .await
     }
 
     /// Puts a manifest under its digest, and under the reference's tag if it has one, and reads

@@ -25,10 +25,7 @@ impl Client {
     /// place that the image comes from. Whatever is pulled later is pulled by the name of the
     /// answer.
     pub async fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Resolved> {
-        if let Some(reason) = self.options().policy.refusal(reference) {
-            return Err(Error::Refused { image: reference.to_string(), reason });
-        }
-        let candidates = self.options().routes.candidates(reference);
+        let candidates = self.candidates(reference)?;
         let mut failed = None;
         for (index, candidate) in candidates.iter().enumerate() {
             match self.resolve_there(candidate, platform).await {
@@ -37,13 +34,7 @@ impl Client {
                     return Ok(found);
                 }
                 Err(error) if candidate.stands_in => {
-                    tracing::warn!(
-                        "Failed to retrieve image {} from remapped registry {}: {}. Will try with \
-                         the next registry, or fallback to the original registry.",
-                        candidate.reference,
-                        candidate.reference.registry(),
-                        error.told()
-                    );
+                    warn_of(candidate, &error);
                     failed = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -54,11 +45,46 @@ impl Client {
                 Error::NoStandIn { image: reference.to_string(), source: Box::new(error) }
             }
             // Its name is too long for all that stands in for its registry.
-            None => Error::Refused {
-                image: reference.to_string(),
-                reason: "it has no name in what stands in for its registry".to_owned(),
-            },
+            None => nameless(reference),
         })
+    }
+
+    /// Which manifest a name leads to, by asking for its head and nothing more; `None` where the place
+    /// that has it does not tell. As with [`Client::resolve`], the answer is the name to pull by.
+    ///
+    /// Failures are borne for a short while only: whoever asks this has another way.
+    pub async fn locate(&self, reference: &Reference) -> Result<Option<Reference>> {
+        let candidates = self.candidates(reference)?;
+        let mut failed: Vec<(&Candidate, Error)> = Vec::new();
+        for (index, candidate) in candidates.iter().enumerate() {
+            let reference = &candidate.reference;
+            match self.manifest_head(reference, Patience::Short).await {
+                Ok(digest) => {
+                    failed.iter().for_each(|(candidate, error)| warn_of(candidate, error));
+                    self.remember_elsewhere(&candidates[index..]);
+                    return Ok(digest.map(|digest| reference.with_digest(digest)));
+                }
+                Err(cause) => failed.push((candidate, cause.while_trying("find image", reference))),
+            }
+        }
+        Err(failed.pop().map_or_else(|| nameless(reference), |(_, error)| error))
+    }
+
+    /// The name that an image would be pulled by about which nobody needs to be asked, because it is
+    /// known by its digest; refused where it may not be pulled.
+    pub fn assume(&self, reference: &Reference) -> Result<Reference> {
+        let candidates = self.candidates(reference)?;
+        self.remember_elsewhere(&candidates);
+        let first = candidates.into_iter().next();
+        first.map(|candidate| candidate.reference).ok_or_else(|| nameless(reference))
+    }
+
+    /// The places of an image that may be pulled, in order.
+    fn candidates(&self, reference: &Reference) -> Result<Vec<Candidate>> {
+        match self.options().policy.refusal(reference) {
+            Some(reason) => Err(Error::Refused { image: reference.to_string(), reason }),
+            None => Ok(self.options().routes.candidates(reference)),
+        }
     }
 
     /// Looks in one place, as often as the options say.
@@ -84,12 +110,12 @@ impl Client {
             Ok(endpoint) => resolve_manifest(&endpoint, reference, platform).await,
             Err(cause) => Err(cause),
         };
-        let (descriptor, manifest) =
+        let (descriptor, manifest, index) =
             found.map_err(|cause| cause.while_trying("resolve image", reference))?;
         let reference = reference.with_digest(descriptor.digest.clone());
         let permit = self.permit().await;
         let config = self.config_of(&reference, &manifest, patience, permit).await?;
-        Ok(Resolved { reference, descriptor, manifest, config })
+        Ok(Resolved { reference, descriptor, manifest, config, index })
     }
 
     /// The config that a manifest names.
@@ -117,9 +143,9 @@ async fn resolve_manifest(
     endpoint: &SharedEndpoint,
     reference: &Reference,
     platform: &Platform,
-) -> std::result::Result<(Descriptor, Raw<ImageManifest>), Cause> {
+) -> std::result::Result<(Descriptor, Raw<ImageManifest>, Option<Raw<ImageIndex>>), Cause> {
     let top = fetch(endpoint, reference).await?;
-    let (fetched, descriptor) = if top.media_type.is_index() {
+    let (fetched, descriptor, index) = if top.media_type.is_index() {
         let index: Raw<ImageIndex> = Raw::parse(top.bytes.to_vec())?;
         let child = oci::select(&index, platform)?.clone();
         let fetched = fetch(endpoint, &reference.with_digest(child.digest.clone())).await?;
@@ -131,14 +157,31 @@ async fn resolve_manifest(
             let problem = "the index names another index, not an image".to_owned();
             return Err(Cause::Protocol(problem));
         }
-        (fetched, child)
+        (fetched, child, Some(index))
     } else {
         let descriptor = top.descriptor();
-        (top, descriptor)
+        (top, descriptor, None)
     };
     let manifest: Raw<ImageManifest> =
         Raw::parse_expecting(fetched.bytes.to_vec(), &fetched.digest)?;
     let mut own = Descriptor::new(fetched.media_type, fetched.digest, manifest.size());
     own.platform = descriptor.platform;
-    Ok((own, manifest))
+    Ok((own, manifest, index))
+}
+
+fn warn_of(candidate: &Candidate, error: &Error) {
+    tracing::warn!(
+        "Failed to retrieve image {} from remapped registry {}: {}. Will try with the next \
+         registry, or fallback to the original registry.",
+        candidate.reference,
+        candidate.reference.registry(),
+        error.told()
+    );
+}
+
+fn nameless(reference: &Reference) -> Error {
+    Error::Refused {
+        image: reference.to_string(),
+        reason: "it has no name in what stands in for its registry".to_owned(),
+    }
 }

@@ -241,7 +241,7 @@ impl Drop for BlobWriter {
 
 /// Notes for [`BlobStore::collect`] that a blob was used. Where that cannot be written, it only
 /// goes earlier.
-fn note_use(file: &File) {
+pub(crate) fn note_use(file: &File) {
     let kept = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let times = Timestamps { last_access: kept, last_modification: now };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -30,6 +31,19 @@ impl BlobStore {
         Ok(before - held)
     }
 
+    /// Removes the blobs that have no other name and were not opened since; returns how many went. Where
+    /// files were linked out of the store, these are the ones that nobody has any more.
+    ///
+    /// Only for whoever knows that nobody uses the store at the time.
+    pub fn collect_unlinked(&self, since: SystemTime) -> Result<usize> {
+        let mut removed = 0;
+        for blob in self.blobs()?.into_iter().filter(|blob| blob.links < 2 && blob.used < since) {
+            fs::remove_file(&blob.path).map_err(failed("remove", &blob.path))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
     fn blobs(&self) -> Result<Vec<Held>> {
         let mut blobs = Vec::new();
         for algorithm in ["sha256", "sha384", "sha512"] {
@@ -43,7 +57,8 @@ impl BlobStore {
                 };
                 if metadata.is_file() {
                     let used = metadata.modified().map_err(failed("inspect", &path))?;
-                    blobs.push(Held { path, size: metadata.len(), used });
+                    let (size, links) = (metadata.len(), metadata.nlink());
+                    blobs.push(Held { path, size, links, used });
                 }
             }
         }
@@ -62,6 +77,8 @@ impl BlobStore {
 struct Held {
     path: PathBuf,
     size: u64,
+    /// How many names the file has.
+    links: u64,
     /// When it was last opened: the store keeps that as the file's mtime.
     used: SystemTime,
 }

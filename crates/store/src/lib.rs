@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 mod error;
 
+mod assemble;
 mod blob;
 mod collect;
 mod docker;
@@ -19,12 +20,13 @@ mod saved;
 mod shared;
 mod verified;
 
+pub use assemble::{Linked, remove_directory, replace_directory};
 pub use blob::{BlobStore, BlobWriter};
 pub use docker::DockerArchive;
 pub use error::{Error, Result};
 pub use layout::OciLayout;
 pub use lock::StoreLock;
 pub use output::{write_output, write_private};
-pub use read::read_file;
+pub use read::{ForeignDirectory, is_open_to_others, read_file};
 pub use saved::{Member, SavedImage};
 pub use shared::{SharedDir, SharedEntry, SharedKind, Sharing, TemporaryDir};

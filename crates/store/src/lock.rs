@@ -1,7 +1,10 @@
 //! [`StoreLock`]: one builder at a time in a place that cannot be shared.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::error::{Error, Result, failed};
 
@@ -9,7 +12,7 @@ use crate::error::{Error, Result, failed};
 #[derive(Debug)]
 pub struct StoreLock {
     /// Open for as long as the lock is held.
-    _file: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -18,7 +21,7 @@ impl StoreLock {
     pub fn exclusive(path: &Path) -> Result<Self> {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file, path: path.to_owned() }),
+            Ok(()) => Ok(Self { file, path: path.to_owned() }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(failed("lock", path)(source)),
         }
@@ -28,17 +31,22 @@ impl StoreLock {
     pub fn shared(path: &Path) -> Result<Self> {
         let file = open(path)?;
         file.lock_shared().map_err(failed("lock", path))?;
-        Ok(Self { _file: file, path: path.to_owned() })
+        Ok(Self { file, path: path.to_owned() })
     }
 
     /// The same, but fails at once with [`Error::Locked`] where somebody has it alone.
     pub fn try_shared(path: &Path) -> Result<Self> {
         let file = open(path)?;
         match file.try_lock_shared() {
-            Ok(()) => Ok(Self { _file: file, path: path.to_owned() }),
+            Ok(()) => Ok(Self { file, path: path.to_owned() }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(failed("lock", path)(source)),
         }
+    }
+
+    /// Shows whoever waits that the owner is alive: the file's time changes. Best effort.
+    pub fn touch(&self) {
+        crate::blob::note_use(&self.file);
     }
 
     /// The file that is locked.
@@ -51,6 +59,9 @@ impl StoreLock {
 fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
+    // On a shared volume somebody may have put a link in its place.
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).expect("because open flags are small");
+    options.custom_flags(flags);
     options.open(path).map_err(failed("open the lock file", path))
 }
 

@@ -27,6 +27,7 @@ const LIST_LIMIT: u64 = 4 << 20;
 pub struct SavedImage {
     config: Raw<ImageConfig>,
     layers: Vec<Member>,
+    names: Vec<String>,
 }
 
 /// A file in the archive, read at positions: any number of readers may be at work.
@@ -44,6 +45,8 @@ struct Row {
     config: String,
     #[serde(rename = "Layers", default)]
     layers: Option<Vec<String>>,
+    #[serde(rename = "RepoTags", default)]
+    names: Option<Vec<String>>,
 }
 
 /// What a name in the archive stands for.
@@ -73,7 +76,14 @@ impl SavedImage {
         if found != told {
             return Err(archive.wrong(format!("it has {found} layers, but its config {told}")));
         }
-        Ok(Self { config, layers })
+        let names = row.names.clone().unwrap_or_default();
+        Ok(Self { config, layers, names })
+    }
+
+    /// The names that the archive gives the image.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The config, byte for byte.

@@ -73,7 +73,10 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("executor", &["cli", "connect", "builder", "registry", "store", "cache", "sys"]),
-    ("warmer", &["cli", "connect", "cache", "plan", "dockerfile", "registry", "oci", "sys"]),
+    (
+        "warmer",
+        &["cli", "connect", "cache", "plan", "dockerfile", "registry", "transport", "oci", "sys"],
+    ),
     ("xtask", &["cli", "testkit"]),
     ("tests", &["testkit", "oci"]),
     ("benches", ANY_LIBRARY),
