@@ -33,9 +33,9 @@ pub(crate) async fn open(
             CachePlace::Directory(path) => caches.push(Arc::new(DirectoryCache::new(path))),
         }
     }
-    let cache: Option<Arc<dyn LayerCache>> = match caches.len() {
-        0 | 1 => caches.pop(),
-        _ => Some(Arc::new(TieredCache::new(caches))),
-    };
-    Ok(cache.map(|cache| (cache, options.clone())))
+    if caches.is_empty() {
+        return Ok(None);
+    }
+    // Also of one alone: it bears the failures of its caches, and tells of them once.
+    Ok(Some((Arc::new(TieredCache::new(caches)), options.clone())))
 }

@@ -5,7 +5,6 @@
 //! `probe.rs` asks, `reuse.rs` takes and keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cache::{CacheKey, CachedLayer, Explained, KeyPart, LayerCache, Source, Writer};
@@ -104,8 +103,6 @@ pub(crate) struct Results {
     /// Hits that became part of an image.
     taken: Mutex<Vec<Hit>>,
     keeping: Mutex<Vec<JoinHandle<()>>>,
-    /// Whether it was said that something cannot be kept: once is enough.
-    told: Arc<AtomicBool>,
 }
 
 /// A question that is on its way.
@@ -136,7 +133,6 @@ impl Results {
             made_of: Mutex::default(),
             taken: Mutex::default(),
             keeping: Mutex::default(),
-            told: Arc::default(),
         }
     }
 
@@ -221,7 +217,7 @@ impl Results {
         lock(&self.taken).clone()
     }
 
-    /// Keeps a result under its keys, in the background, once `ready` is over. Failures are warnings.
+    /// Keeps a result under its keys, in the background, once `ready` is over.
     pub(crate) fn keep(
         &self,
         keys: Vec<CacheKey>,
@@ -233,16 +229,12 @@ impl Results {
             return;
         }
         let (cache, blobs) = (Arc::clone(&self.cache), blobs.clone());
-        let told = Arc::clone(&self.told);
         let keeping = self.runtime.spawn(async move {
             ready.await;
             for key in keys {
                 let Err(error) = cache.put(&key, &cached, &blobs).await else { continue };
-                let error = transport::chain(&error);
-                match told.swap(true, Ordering::Relaxed) {
-                    false => tracing::warn!("Error uploading layer to cache: {error}"),
-                    true => tracing::debug!("Error uploading layer to cache: {error}"),
-                }
+                // The cache has told a person.
+                tracing::debug!(%key, error = %transport::chain(&error), "result not kept");
                 break;
             }
         });
@@ -297,6 +289,7 @@ impl Results {
             // One that was lost is a result that the next build makes again.
             let _ = keeping.await;
         }
+        self.cache.settle().await;
     }
 }
 

@@ -51,28 +51,32 @@ impl Health {
 
     /// It did not.
     pub(crate) fn failed(&self, name: &str, direction: Direction, error: &Error) {
-        let denied = matches!(error, Error::Registry(error) if error.is_denied());
-        let reason = error.told();
-        if denied {
-            // Asking again does not help, and what holds for one direction may not for the other.
-            return self.count(name, &[direction], FAILURES, &reason);
-        }
+        let reason = match direction {
+            Direction::Reading => format!("the cache `{name}` cannot be read: {}", error.told()),
+            // The words are kaniko's, which people look for.
+            Direction::Writing => format!("Error uploading layer to cache: {}", error.told()),
+        };
         match error {
+            // Asking again does not help, and what holds for one direction may not for the other.
+            Error::Registry(error) if error.is_denied() => {
+                self.count(&[direction], FAILURES, &reason);
+            }
             // A registry that is down is down in both directions.
             Error::Registry(_) => {
-                self.count(name, &[Direction::Reading, Direction::Writing], 1, &reason);
+                self.count(&[Direction::Reading, Direction::Writing], 1, &reason);
             }
-            _ => self.count(name, &[direction], 1, &reason),
+            _ => self.count(&[direction], 1, &reason),
         }
     }
 
     /// It did not answer in time. That is borne once.
     pub(crate) fn silent(&self, name: &str, waited: Duration) {
-        let reason = format!("no answer in {} s", waited.as_secs_f64());
-        self.count(name, &[Direction::Reading, Direction::Writing], FAILURES, &reason);
+        let reason =
+            format!("the cache `{name}` cannot be read: no answer in {} s", waited.as_secs_f64());
+        self.count(&[Direction::Reading, Direction::Writing], FAILURES, &reason);
     }
 
-    fn count(&self, name: &str, directions: &[Direction], failures: u32, reason: &str) {
+    fn count(&self, directions: &[Direction], failures: u32, reason: &str) {
         let mut first = false;
         let mut gave_up = false;
         for direction in directions {
@@ -82,20 +86,11 @@ impl Health {
             let before = line.failures.fetch_add(failures, Ordering::Relaxed);
             gave_up |= before < FAILURES && before + failures >= FAILURES;
         }
-        let what = match directions {
-            [Direction::Reading] => "cannot be read",
-            [Direction::Writing] => "cannot be written to",
-            _ => "does not work",
-        };
         match (first, gave_up) {
-            (true, true) => {
-                tracing::warn!("the cache `{name}` {what} and is not used any more: {reason}");
-            }
-            (true, false) => {
-                tracing::warn!("the cache `{name}` {what}; the build goes on without: {reason}");
-            }
-            (false, true) => tracing::info!("the cache `{name}` is not used any more: {reason}"),
-            (false, false) => tracing::debug!("the cache `{name}` {what}: {reason}"),
+            (true, true) => tracing::warn!("{reason}; the cache is not used any more"),
+            (true, false) => tracing::warn!("{reason}; the build goes on without"),
+            (false, true) => tracing::info!("{reason}; the cache is not used any more"),
+            (false, false) => tracing::debug!("{reason}"),
         }
     }
 }
