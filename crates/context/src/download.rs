@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use rootfs::{RootDir, RootPath, Timestamp};
-use transport::{Http, Request, RetryPolicy, Retryable};
+use transport::{Http, Request, Response, RetryPolicy, Retryable};
 use url::Url;
 
 use crate::checksum::{Checksum, Hasher};
@@ -111,9 +111,7 @@ pub async fn download(
     root: &RootDir,
     path: &RootPath,
 ) -> Result<Downloaded> {
-    let url = Url::parse(&download.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    // What may be secret in an address is not shown.
-    let shown = url.as_ref().map_or_else(|| "…".to_owned(), transport::shown_url);
+    let (url, shown) = address(&download.url);
     let tried = match url {
         Some(url) => {
             transport::retry(&download.retry, &shown, || attempt(http, &url, download, root, path))
@@ -124,6 +122,22 @@ pub async fn download(
     tried.map_err(|source| Error::Download { url: shown, source: Box::new(source) })
 }
 
+/// An address that can be asked, if it is one; and as it may be shown, without what may be secret.
+pub(crate) fn address(url: &str) -> (Option<Url>, String) {
+    let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let shown = url.as_ref().map_or_else(|| "…".to_owned(), transport::shown_url);
+    (url, shown)
+}
+
+/// What an answer is that gives no file.
+pub(crate) fn refusal(answer: &Response) -> DownloadFault {
+    DownloadFault::Status {
+        status: answer.status().as_u16(),
+        transient: transport::is_transient_status(answer.status()),
+        retry_after: transport::retry_after(answer.headers()),
+    }
+}
+
 async fn attempt(
     http: &Http,
     url: &Url,
@@ -132,12 +146,8 @@ async fn attempt(
     path: &RootPath,
 ) -> Result<Downloaded, DownloadFault> {
     let mut response = http.send(&Request::new(http::Method::GET, url.clone())).await?;
-    let status = response.status();
-    if !status.is_success() {
-        let transient = transport::is_transient_status(status);
-        let retry_after = transport::retry_after(response.headers());
-        let status = status.as_u16();
-        return Err(DownloadFault::Status { status, transient, retry_after });
+    if !response.status().is_success() {
+        return Err(refusal(&response));
     }
     if response.content_length().is_some_and(|length| length > download.limit) {
         return Err(DownloadFault::TooLarge(download.limit));

@@ -16,6 +16,7 @@ use rootfs::{FileKind, Protected, RootDir, RootPath};
 use sys::StopHandle;
 use transport::Settings;
 
+use crate::reference::Wanted;
 use crate::{Error, Result};
 
 /// Submodules of submodules, so deep and no deeper.
@@ -39,6 +40,18 @@ pub struct GitSource {
     pub keep_git_dir: bool,
     /// Whether submodules are left alone.
     pub skip_submodules: bool,
+}
+
+impl GitSource {
+    /// Fails if `commit` is not the one it must be.
+    pub(crate) fn check(&self, commit: &str) -> Result<(), GitFault> {
+        match &self.checksum {
+            Some(expected) if !is_prefix(expected, commit) => {
+                Err(GitFault::Checksum { expected: expected.clone(), found: commit.to_owned() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// Files of a repository.
@@ -117,10 +130,19 @@ pub fn clone_git(
     directory: &Path,
     stop: &StopHandle,
 ) -> Result<Cloned> {
-    let shown = shown(&source.remote);
+    carry_out(source, settings, stop, |work| work.run(source, directory))
+}
+
+/// Does some work with a repository that the build's end ends too.
+pub(crate) fn carry_out<T>(
+    source: &GitSource,
+    settings: &Settings,
+    stop: &StopHandle,
+    act: impl FnOnce(&Work<'_>) -> Result<T, GitFault>,
+) -> Result<T> {
     let interrupt = AtomicBool::new(stop.is_stopped());
     let done = AtomicBool::new(false);
-    let cloned = std::thread::scope(|scope| {
+    let outcome = std::thread::scope(|scope| {
         // gix looks at a flag of its own kind.
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
@@ -130,12 +152,12 @@ pub fn clone_git(
                 }
             }
         });
-        let work = Work { settings, interrupt: &interrupt };
-        let cloned = work.run(source, directory);
+        let outcome = act(&Work { settings, interrupt: &interrupt });
         done.store(true, Ordering::Relaxed);
-        if interrupt.load(Ordering::Relaxed) { Err(GitFault::Stopped) } else { cloned }
+        if interrupt.load(Ordering::Relaxed) { Err(GitFault::Stopped) } else { outcome }
     });
-    cloned.map_err(|source| Error::Git { remote: shown, source: Box::new(source) })
+    let remote = || shown(&source.remote);
+    outcome.map_err(|source| Error::Git { remote: remote(), source: Box::new(source) })
 }
 
 /// The address without what may be secret.
@@ -146,7 +168,8 @@ fn shown(remote: &str) -> String {
     }
 }
 
-struct Work<'a> {
+/// What it takes to talk to servers.
+pub(crate) struct Work<'a> {
     settings: &'a Settings,
     interrupt: &'a AtomicBool,
 }
@@ -154,14 +177,10 @@ struct Work<'a> {
 impl Work<'_> {
     fn run(&self, source: &GitSource, directory: &Path) -> Result<Cloned, GitFault> {
         let url = parse(&source.remote)?;
-        let revision = self.find(&url, source.reference.as_deref(), directory)?;
+        let revision = Wanted::by(source).revision(self, &url, directory)?;
         let repository = self.fetch(url, &revision, directory)?;
         let commit = repository.head_id().map_err(failed("reading the commit"))?.to_string();
-        if let Some(expected) = &source.checksum
-            && !is_prefix(expected, &commit)
-        {
-            return Err(GitFault::Checksum { expected: expected.clone(), found: commit });
-        }
+        source.check(&commit)?;
         let root = RootDir::open(directory)?;
         if !source.skip_submodules {
             let mut count = 0;
@@ -180,76 +199,6 @@ impl Work<'_> {
             }
         };
         Ok(Cloned { root, commit })
-    }
-
-    /// What to ask for by a full name: branches go before tags, as in BuildKit.
-    fn find(
-        &self,
-        url: &gix::Url,
-        reference: Option<&str>,
-        directory: &Path,
-    ) -> Result<String, GitFault> {
-        let Some(name) = reference.filter(|name| !name.is_empty()) else {
-            return Ok("HEAD".to_owned());
-        };
-        let is_id = matches!(name.len(), 40 | 64) && name.bytes().all(|b| b.is_ascii_hexdigit());
-        if is_id {
-            return Ok(name.to_ascii_lowercase());
-        }
-        let bare = name.strip_prefix("refs/").unwrap_or(name);
-        let candidates = [
-            format!("refs/heads/{}", name.strip_prefix("refs/heads/").unwrap_or(name)),
-            format!("refs/tags/{}", name.strip_prefix("refs/tags/").unwrap_or(name)),
-            format!("refs/{bare}"),
-        ];
-        let offered = self.list(url, &candidates, directory)?;
-        let found = candidates.into_iter().find(|candidate| offered.contains(candidate));
-        found.ok_or_else(|| GitFault::NoReference(transport::printable(name, 200)))
-    }
-
-    /// Which of the names the server has.
-    fn list(
-        &self,
-        url: &gix::Url,
-        names: &[String],
-        directory: &Path,
-    ) -> Result<Vec<String>, GitFault> {
-        let action = "listing the references";
-        let specs = names.iter().map(|name| {
-            let spec =
-                gix::refspec::parse(name.as_str().into(), gix::refspec::parse::Operation::Fetch);
-            spec.map(|spec| spec.to_owned())
-        });
-        // A name that git does not allow is not there.
-        let specs: Vec<_> = specs.filter_map(std::result::Result::ok).collect();
-        // A repository is needed to talk from; this one is not written to.
-        let scratch = directory.join("list");
-        let made = std::fs::DirBuilder::new().recursive(true).create(&scratch);
-        made.map_err(failed("making a directory"))?;
-        let repository = gix::ThreadSafeRepository::init_opts(
-            &scratch,
-            gix::create::Kind::Bare,
-            gix::create::Options::default(),
-            gix::open::Options::isolated(),
-        )
-        .map_err(failed(action))?
-        .to_thread_local();
-        let remote = repository.remote_at(url.clone()).map_err(failed(action))?;
-        let mut connection =
-            remote.connect(gix::remote::Direction::Fetch).map_err(failed(action))?;
-        connection.set_credentials(|_| Ok(None));
-        connection.set_transport_options(self.transport_options());
-        let options = gix::remote::ref_map::Options {
-            prefix_from_spec_as_filter_on_remote: true,
-            extra_refspecs: specs,
-            ..Default::default()
-        };
-        let (map, _) =
-            connection.ref_map(gix::progress::Discard, options).map_err(failed(action))?;
-        let found = map.remote_refs.iter().map(|found| found.unpack().0.to_string()).collect();
-        let scratch = RootPath::new("/list")?;
-        RootDir::open(directory)?.remove_tree(&scratch, &Protected::none())?;
-        Ok(found)
     }
 
     fn fetch(
@@ -328,7 +277,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn transport_options(&self) -> Box<dyn std::any::Any> {
+    pub(crate) fn transport_options(&self) -> Box<dyn std::any::Any> {
         self.transport_options_maker()()
     }
 
@@ -350,7 +299,7 @@ impl Work<'_> {
     }
 }
 
-fn parse(remote: &str) -> Result<gix::Url, GitFault> {
+pub(crate) fn parse(remote: &str) -> Result<gix::Url, GitFault> {
     let url = gix::url::parse(remote).map_err(|_| GitFault::Address)?;
     match url.scheme {
         gix::url::Scheme::Http | gix::url::Scheme::Https | gix::url::Scheme::Git => Ok(url),
@@ -391,7 +340,7 @@ fn is_prefix(prefix: &str, commit: &str) -> bool {
     prefix.len() >= 7 && commit.starts_with(&prefix.to_ascii_lowercase())
 }
 
-fn failed<E>(action: &'static str) -> impl FnOnce(E) -> GitFault
+pub(crate) fn failed<E>(action: &'static str) -> impl FnOnce(E) -> GitFault
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {

@@ -11,12 +11,16 @@ mod download;
 mod git;
 mod ignore_file;
 mod local;
+mod reference;
+mod validator;
 
 pub use checksum::{Checksum, ChecksumFault};
 pub use download::{Download, DownloadFault, Downloaded, download};
 pub use git::{Cloned, GitFault, GitSource, clone_git};
 pub use ignore_file::{DockerfilePlace, FoundIgnoreFile, read_ignore_file};
 pub use local::{BuildContext, open_directory, read_dockerfile};
+pub use reference::remote_commit;
+pub use validator::validator;
 
 use std::path::PathBuf;
 

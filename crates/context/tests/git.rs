@@ -4,7 +4,7 @@
 use std::error::Error as _;
 use std::path::Path;
 
-use context::{GitSource, clone_git};
+use context::{GitSource, clone_git, remote_commit};
 use rootfs::{RootDir, RootPath};
 use sys::StopHandle;
 use testkit::ScratchRoot;
@@ -75,7 +75,30 @@ impl Fixture {
         })
     }
 
+    /// Asks which commit that would be, with its causes as above.
+    fn commit(&self, source: &GitSource) -> Result<String, String> {
+        let directory = self.scratch.path().join("asked");
+        let stop = StopHandle::new().expect("because descriptors are to be had");
+        let commit = remote_commit(source, &Settings::default(), &directory, &stop);
+        if let Ok(left) = std::fs::read_dir(&directory) {
+            assert_eq!(left.count(), 0, "{source:?}");
+        }
+        commit.map_err(|error| transport::chain(&error).replace(&self.server.url(""), "SERVER/"))
+    }
+
+    /// Checks what is cloned, and that asking gives the same answer.
     fn check(&self, source: &GitSource, expected: Result<(&str, &str), &str>) {
+        let asked = self.commit(source);
+        match expected {
+            Ok((commit, _)) => assert_eq!(asked.as_deref(), Ok(commit), "{source:?}"),
+            // What only the fetch finds out: a commit or a repository that is not there.
+            Err(text) if text.contains("fetching the commit") => {}
+            Err(text) if text.contains("has no directory") => {}
+            Err(text) => {
+                let found = asked.expect_err("because there is no such commit");
+                assert!(found.contains(text), "{source:?}\n got: {found}\n for: {text}");
+            }
+        }
         match (self.clone(source), expected) {
             (Ok(cloned), Ok((commit, file))) => {
                 assert_eq!(cloned.commit, commit, "{source:?}");
@@ -136,6 +159,29 @@ fn what_is_not_there_is_named() {
         let source = GitSource { remote: remote.to_owned(), ..GitSource::default() };
         fixture.check(&source, Err("is not supported, only http, https and git"));
     }
+}
+
+#[test]
+fn a_commit_is_not_asked_for() {
+    let nowhere = GitSource {
+        remote: "http://127.0.0.1:1/none.git".to_owned(),
+        reference: Some("A".repeat(40)),
+        ..GitSource::default()
+    };
+    let fixture = Fixture::new();
+    assert_eq!(fixture.commit(&nowhere), Ok("a".repeat(40)));
+    let gone = GitSource { reference: None, ..nowhere };
+    let error = fixture.commit(&gone).expect_err("because nobody listens there");
+    assert!(error.contains("listing the references failed"), "{error}");
+}
+
+#[test]
+fn an_empty_repository_has_no_commit() {
+    let fixture = Fixture::new();
+    let _empty = GitRepository::init(&fixture.scratch.path().join("served/empty.git"));
+    let source = GitSource { remote: fixture.server.url("empty.git"), ..GitSource::default() };
+    let error = fixture.commit(&source).expect_err("because there is none");
+    assert_eq!(error, "cannot clone `SERVER/empty.git`: repository does not contain ref HEAD");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod identity;
 mod listing;
 mod mode;
 mod owner;
+mod reading;
 mod request;
 mod resolve;
 mod select;
