@@ -45,8 +45,8 @@ pub use layout::LayoutCache;
 pub use lookup::{BaseImages, Found};
 pub use registry_cache::RegistryCache;
 pub use step::{
-    Source, Start, Writer, first_state, mount_source, source_count, stands_alone, state_after,
-    step_key,
+    Source, Start, Writer, first_state, mount_source, op_key, source_count, stands_alone,
+    state_after, step_key,
 };
 pub use tiered::TieredCache;
 pub use warm::{Refresh, WarmOptions, Warmed, Warmer};

@@ -110,8 +110,13 @@ pub fn stands_alone(op: &Op) -> bool {
         Op::Add(add) => (add.link, &add.chown),
         Op::Config(_) | Op::Workdir(_) | Op::Run(_) => return false,
     };
-    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    link && chown.as_ref().is_none_or(|owner| owner.split(':').all(is_number))
+    // As the copy reads it: a number that is too large is a name, and so is all after a second colon.
+    let is_number = |part: &str| part.is_empty() || part.parse::<u32>().is_ok();
+    let (user, group) = match chown.as_deref().unwrap_or_default().split_once(':') {
+        Some((user, group)) => (user, group),
+        None => (chown.as_deref().unwrap_or_default(), ""),
+    };
+    link && is_number(user) && is_number(group)
 }
 
 /// The key of a step upon a state, from its sources in the order of the plan. Nothing for steps that
@@ -123,7 +128,20 @@ pub fn step_key(
     sources: &[Source],
     writer: &Writer,
 ) -> Option<Explained> {
-    let op = &step.op;
+    // Where the step stands, and what the history says of it, is in no layer.
+    let Step { op, id: _, inputs: _, span: _, created_by: _, history: _, text: _, triggered: _ } =
+        step;
+    op_key(op, state, sources, writer)
+}
+
+/// The same for what a step does.
+#[must_use]
+pub fn op_key(
+    op: &Op,
+    state: Option<&CacheKey>,
+    sources: &[Source],
+    writer: &Writer,
+) -> Option<Explained> {
     if matches!(op, Op::Config(_)) || sources.len() != source_count(op) {
         return None;
     }

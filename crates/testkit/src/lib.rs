@@ -16,6 +16,7 @@ pub mod http_server;
 pub mod internet;
 pub mod layout;
 pub mod race;
+pub mod random;
 pub mod registry;
 pub mod relay;
 pub mod tar_builder;

@@ -5,6 +5,7 @@
 mod collect;
 mod conformance;
 mod deaths;
+mod keys;
 mod registries;
 mod rot;
 mod tiers;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use testkit::random::Random;
 use testkit::tree;
 
 use crate::contents::in_memory;
@@ -12,23 +13,6 @@ use crate::{Trees, can_run};
 const PAIRS: usize = 500;
 /// The seed; another one must do as well.
 const SEED: u64 = 20_260_101;
-
-/// SplitMix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((bits ^ (bits >> 31)) % limit as u64).expect("because limits are small")
-    }
-
-    fn of<'t>(&mut self, choices: &[&'t str]) -> &'t str {
-        choices[self.below(choices.len())]
-    }
-}
 
 const FILES: [&str; 11] =
     ["a", "b.o", "d/a", "d/b.o", "d/e/a", "d/e/c", "d/l", "d1/a", "d2/a", "d2/b.o", "z"];
@@ -162,7 +146,7 @@ fn root_identities_differ_exactly_when_copies_do() {
         return;
     }
     in_memory(|| {
-        let mut random = Random(SEED);
+        let mut random = Random::new(SEED);
         let (mut same, mut different) = (0, 0);
         for case in 0..PAIRS {
             let before = context(&mut random);
