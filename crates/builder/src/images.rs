@@ -84,10 +84,13 @@ impl Stages {
         let stop = stop.below().map_err(|errno| Error::Handle(errno.into()))?;
         let Prepared { plan, bases } = &self.prepared;
         let prober = self.results.as_ref().map(|results| Prober {
+            request: &self.request,
             plan,
             bases,
             reader: Reader { context: &self.context, threads: self.request.threads, stop: &stop },
             results,
+            runtime,
+            workspace: &self.workspace,
         });
         let remainder = prober.map(|prober| prober.probe());
         for id in remainder.iter().flat_map(|remainder| &remainder.needless) {

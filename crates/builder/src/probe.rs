@@ -12,11 +12,18 @@ use oci::LayerRef;
 use plan::{
     BaseImageId, BuildPlan, GitRef, Op, RemoteFile, StageBase, StageId, StagePlan, Step, StepId,
 };
+use tokio::runtime::Handle;
 
 use crate::bases::Bases;
 use crate::ledger::reads;
+use crate::remote::git_source;
+use crate::request::BuildRequest;
 use crate::results::{Asked, Probed, Results};
 use crate::sources::{Reader, StandIns};
+use crate::workspace::Workspace;
+
+/// The side root in which questions to git servers are put together.
+const ASKING: &str = "asking";
 
 /// A question on its way, and what it is about.
 struct Question {
@@ -28,10 +35,13 @@ struct Question {
 /// Asks for steps.
 #[derive(Clone, Copy)]
 pub(crate) struct Prober<'a> {
+    pub request: &'a BuildRequest,
     pub plan: &'a BuildPlan,
     pub bases: &'a Bases,
     pub reader: Reader<'a>,
     pub results: &'a Results,
+    pub runtime: &'a Handle,
+    pub workspace: &'a Workspace,
 }
 
 /// What is left to do.
@@ -197,11 +207,19 @@ impl StandIns for Prober<'_> {
         Some(base.image.manifest_descriptor().digest.as_str().as_bytes().to_vec())
     }
 
-    fn address(&self, _: &RemoteFile) -> Option<Vec<u8>> {
-        None
+    fn address(&self, file: &RemoteFile) -> Option<Vec<u8>> {
+        let pull = &self.request.pull;
+        let http = transport::Http::new(&pull.http).ok()?;
+        let asked = context::validator(&http, &file.url, &pull.retry);
+        let validator = self.runtime.block_on(asked).ok().flatten()?;
+        Some(validator.into_bytes())
     }
 
-    fn commit(&self, _: &GitRef) -> Option<String> {
-        None
+    fn commit(&self, git: &GitRef) -> Option<String> {
+        // Stages at work may ask at the same time, so each question has a place of its own.
+        self.workspace.side_root(ASKING).ok()?;
+        let name = format!("{ASKING}/{}", self.results.next_question());
+        let (source, place) = (git_source(git), self.workspace.path().join(name));
+        context::remote_commit(&source, &self.request.pull.http, &place, self.reader.stop).ok()
     }
 }

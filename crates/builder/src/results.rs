@@ -5,6 +5,7 @@
 //! `probe.rs` asks, `reuse.rs` takes and keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cache::{CacheKey, CachedLayer, Explained, KeyPart, LayerCache, Source, Writer};
@@ -103,6 +104,7 @@ pub(crate) struct Results {
     /// Hits that became part of an image.
     taken: Mutex<Vec<Hit>>,
     keeping: Mutex<Vec<JoinHandle<()>>>,
+    asked: AtomicUsize,
 }
 
 /// A question that is on its way.
@@ -133,6 +135,7 @@ impl Results {
             made_of: Mutex::default(),
             taken: Mutex::default(),
             keeping: Mutex::default(),
+            asked: AtomicUsize::new(0),
         }
     }
 
@@ -167,6 +170,11 @@ impl Results {
                 }
             }
         })
+    }
+
+    /// A number that no other question has.
+    pub(crate) fn next_question(&self) -> usize {
+        self.asked.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Waits for an answer.

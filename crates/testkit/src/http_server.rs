@@ -1,8 +1,8 @@
-//! A web server on loopback with a few fixed pages, for what ADD and contexts download.
+//! A web server on loopback with a few pages, for what ADD and contexts download.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::fault::wire::{Answer, Connection, Head};
 
@@ -47,6 +47,14 @@ impl Page {
 pub struct HttpServer {
     address: SocketAddr,
     stopped: Arc<AtomicBool>,
+    site: Arc<Mutex<Site>>,
+}
+
+#[derive(Debug)]
+struct Site {
+    pages: Vec<Page>,
+    /// `METHOD /path` of every request.
+    requests: Vec<String>,
 }
 
 impl HttpServer {
@@ -56,17 +64,31 @@ impl HttpServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("because loopback has a free port");
         let address = listener.local_addr().expect("because it is bound");
         let stopped = Arc::new(AtomicBool::new(false));
-        let (pages, stop) = (Arc::new(pages), Arc::clone(&stopped));
+        let site = Arc::new(Mutex::new(Site { pages, requests: Vec::new() }));
+        let (served, stop) = (Arc::clone(&site), Arc::clone(&stopped));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                let pages = Arc::clone(&pages);
-                std::thread::spawn(move || serve(&pages, Connection::new(stream)));
+                let site = Arc::clone(&served);
+                std::thread::spawn(move || serve(&site, Connection::new(stream)));
             }
         });
-        Self { address, stopped }
+        Self { address, stopped, site }
+    }
+
+    /// Puts a page in place of the one with its path.
+    pub fn replace(&self, page: Page) {
+        let mut site = self.site.lock().unwrap_or_else(PoisonError::into_inner);
+        site.pages.retain(|known| known.path != page.path);
+        site.pages.push(page);
+    }
+
+    /// The requests so far, as `METHOD /path`.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.site.lock().unwrap_or_else(PoisonError::into_inner).requests.clone()
     }
 
     /// `127.0.0.1:PORT`.
@@ -90,9 +112,13 @@ impl Drop for HttpServer {
 }
 
 /// Answers one connection until the client has gone.
-fn serve(pages: &[Page], mut connection: Connection) {
+fn serve(site: &Mutex<Site>, mut connection: Connection) {
     while let Some(head) = connection.head() {
-        let answer = answer(pages, &head);
+        let answer = {
+            let mut site = site.lock().unwrap_or_else(PoisonError::into_inner);
+            site.requests.push(format!("{} {}", head.method, head.path));
+            answer(&site.pages, &head)
+        };
         let length = Some(answer.body.len() as u64);
         let body = if head.method == "HEAD" { &[][..] } else { &answer.body[..] };
         let sent = connection.send_head(&answer, length);

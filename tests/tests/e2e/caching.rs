@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use kaniko_tests::{Build, Lab, Outcome};
+use testkit::git_server::{GitRepository, GitServer};
+use testkit::http_server::{HttpServer, Page};
 
 use crate::{Test, cases, root_test};
 
@@ -25,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         root_test("caching::kinds_of_steps_can_be_left_out", kinds),
         root_test("caching::nothing_is_kept_where_nothing_shall", not_kept),
         root_test("caching::a_miss_is_explained", explained),
+        root_test("caching::what_is_fetched_is_asked_for_only", remote),
         root_test("caching::a_command_fails_as_without_a_cache", failing),
     ]);
     tests
@@ -361,4 +364,52 @@ fn failing(lab: &Arc<Lab>) -> Result<()> {
     again.failed(7, &["RUN exit 7"])?;
     ensure!(told(&again, HIT) == ["RUN echo one > /one"], "not kept: {}", again.text());
     Ok(())
+}
+
+/// Files from the web and from git: neither is fetched again while the server says it is the same, and
+/// a change of either is seen.
+fn remote(lab: &Arc<Lab>) -> Result<()> {
+    let root = lab.scratch("cached-repository")?;
+    let (git, repository) = (GitServer::start(&root), GitRepository::init(&root.join("app")));
+    let commit = |content: &str| -> Result<()> {
+        std::fs::write(repository.path().join("file"), content)?;
+        repository.commit(content);
+        Ok(())
+    };
+    commit("one")?;
+    let web = HttpServer::start(Vec::new());
+    let set = |tag: &str, body: &str| {
+        web.replace(Page::new("/file", body).header("ETag", &format!("\"{tag}\"")));
+    };
+    let fetched = || web.requests().iter().filter(|line| line.starts_with("GET ")).count();
+    let text = format!(
+        "FROM scratch\nADD {} /web\nADD {}#main /git\nCOPY a /a\n",
+        web.url("/file"),
+        git.url("app/.git")
+    );
+    let build = || -> Result<Outcome> {
+        cached(lab.build("cached-remote")?.dockerfile(&text)?.file("a", "a\n")?).pushed()
+    };
+    let missed = |expected: usize| -> Result<()> {
+        let outcome = build()?;
+        let missed = told(&outcome, MISS);
+        ensure!(missed.len() == expected, "{missed:?}: {}", outcome.text());
+        Ok(())
+    };
+    set("1", "one");
+    missed(3)?;
+    let first = fetched();
+    missed(0)?;
+    ensure!(fetched() == first, "the file was fetched again");
+    // Another tag, the same bytes: fetched once, to be compared.
+    set("2", "one");
+    missed(0)?;
+    ensure!(fetched() == first + 1, "{} fetched", fetched());
+    missed(0)?;
+    ensure!(fetched() == first + 1, "what it is was not remembered");
+    set("3", "two");
+    missed(3)?;
+    commit("two")?;
+    missed(2)?;
+    missed(0)
 }
