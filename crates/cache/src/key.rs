@@ -6,9 +6,9 @@
 //!
 //! | part | what it is | enters the key of |
 //! |---|---|---|
-//! | [`Part::Parent`] | the key of the state before the step | every step but the first |
-//! | [`Part::Base`] | digest of the base image's manifest, or `scratch` | the first step |
-//! | [`Part::Platform`] | the stage's platform | the first step |
+//! | [`Part::Parent`] | the key of the state before the step | every step but `--link` ones that stand alone |
+//! | [`Part::Base`] | digest of the base image's manifest, or `scratch` | the state before the first step |
+//! | [`Part::Platform`] | the stage's platform | the state before the first step |
 //! | [`Part::Kind`] | the instruction: `RUN`, `COPY`, `ADD`, `WORKDIR` | every step |
 //! | [`Part::Arguments`] | its words after expansion; for RUN the argument vector | every step |
 //! | [`Part::Bodies`] | names and contents of here-documents | RUN, COPY, ADD |
@@ -16,16 +16,17 @@
 //! | [`Part::User`] | user, as written | RUN, WORKDIR |
 //! | [`Part::Directory`] | working directory | RUN; COPY and ADD to a relative destination |
 //! | [`Part::Mounts`] | mounts, each with its options; a secret by its id only | RUN |
-//! | [`Part::Sources`] | per source: path, kind, mode, content, link target, xattrs; no mtime | COPY, ADD, bind mounts |
-//! | [`Part::Remote`] | what an URL or a repository held: a digest, a validator, a commit | ADD |
-//! | [`Part::Origin`] | what stands for sources before they are read: a stage's key, an image's digest, an URL's validator | COPY, ADD, bind mounts |
+//! | [`Part::Sources`] | a hash of what each source holds | COPY, ADD, RUN with mounts; by content |
+//! | [`Part::Remote`] | kept for later: what ADD fetched is in `Sources` and `Origin` | none |
+//! | [`Part::Origin`] | what stands for a source before it is read: a stage's state, an image's digest, an URL's validator | COPY, ADD, RUN with mounts; early |
 //! | [`Part::Ownership`] | the text of `--chown`, never the ids it was looked up to | COPY, ADD |
 //! | [`Part::Mode`] | the text of `--chmod` | COPY, ADD |
 //! | [`Part::Options`] | other flags that change the layer, such as `--parents` or `--network` | RUN, COPY, ADD |
-//! | [`Part::Writer`] | compression, epoch: what the same files are written as | every step |
+//! | [`Part::Writer`] | compression and bound for times: what the same files are written as | every step |
 //!
 //! Not in any key: times of files, ARGs the step cannot see, proxy arguments, values of secrets,
-//! files the ignore file leaves out, the name of the destination.
+//! files the ignore file leaves out, the name of the destination. `docs/cache-key.md` has this table
+//! too (a test compares them), says which value enters which part, and why some enter none.
 
 use std::fmt;
 
@@ -215,7 +216,7 @@ pub fn first_difference<'a>(wanted: &'a [KeyPart], earlier: &'a [KeyPart]) -> Op
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{BTreeSet, HashMap};
 
     use super::*;
 
@@ -225,6 +226,55 @@ mod tests {
             builder.list(*part, label, values.iter().map(|value| value.as_bytes()));
         }
         builder.finish()
+    }
+
+    /// All parts, in some order. A new one must be put somewhere, or this does not compile.
+    fn parts() -> Vec<Part> {
+        let next = |part: &Part| match part {
+            Part::Parent => Some(Part::Base),
+            Part::Base => Some(Part::Platform),
+            Part::Platform => Some(Part::Kind),
+            Part::Kind => Some(Part::Arguments),
+            Part::Arguments => Some(Part::Bodies),
+            Part::Bodies => Some(Part::Environment),
+            Part::Environment => Some(Part::User),
+            Part::User => Some(Part::Directory),
+            Part::Directory => Some(Part::Mounts),
+            Part::Mounts => Some(Part::Sources),
+            Part::Sources => Some(Part::Remote),
+            Part::Remote => Some(Part::Origin),
+            Part::Origin => Some(Part::Ownership),
+            Part::Ownership => Some(Part::Mode),
+            Part::Mode => Some(Part::Options),
+            Part::Options => Some(Part::Writer),
+            Part::Writer => None,
+        };
+        std::iter::successors(Some(Part::Parent), next).collect()
+    }
+
+    /// The rows of a table whose first cells are names of parts, without the marks around these.
+    fn rows(text: &str) -> Vec<String> {
+        let lines = text.lines().map(|line| line.trim_start_matches("//! "));
+        let names: Vec<String> = parts().iter().map(|part| format!("{part:?}")).collect();
+        let rows = lines.filter_map(|line| {
+            let (first, rest) = line.strip_prefix("| ")?.split_once(" | ")?;
+            let name = first.trim_matches(['[', '`', ']']).trim_start_matches("Part::");
+            let is_part = first.starts_with('[') || names.iter().any(|known| known == name);
+            is_part.then(|| format!("{name} | {rest}"))
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn every_part_is_in_the_tables() {
+        let (here, page) = (include_str!("key.rs"), include_str!("../../../docs/cache-key.md"));
+        let (header, _) = here.split_once("\nuse ").expect("because the header comes first");
+        assert_eq!(rows(header), rows(page));
+        let named = rows(header).into_iter().map(|row| row.split(' ').next().map(str::to_owned));
+        let known = parts().into_iter().map(|part| Some(format!("{part:?}")));
+        assert_eq!(named.collect::<BTreeSet<_>>(), known.collect::<BTreeSet<_>>());
+        let codes: BTreeSet<u8> = parts().into_iter().map(Part::code).collect();
+        assert_eq!(codes.len(), parts().len());
     }
 
     #[test]
