@@ -11,8 +11,10 @@
 //! copied out. No link is followed, and nothing but plain files is opened.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use oci::{
@@ -56,12 +58,14 @@ impl Freshness {
 #[derive(Clone, Debug)]
 pub struct BaseImageCache {
     root: PathBuf,
+    /// Entries whose damage was told: once is enough.
+    told: Arc<Mutex<BTreeSet<Digest>>>,
 }
 
 impl BaseImageCache {
     /// The cache in `root`; nothing is touched yet.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), told: Arc::default() }
     }
 
     /// The directory.
@@ -101,6 +105,10 @@ impl BaseImageCache {
         match CachedImage::read(&self.entry(digest), digest) {
             Ok(image) => image.filter(|image| freshness.holds(image.fetched)),
             Err(error) => {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if !told.insert(digest.clone()) {
+                    return None;
+                }
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 let cause = cause.unwrap_or_default();
                 tracing::warn!(%digest, %error, cause, "entry of the base image cache ignored");

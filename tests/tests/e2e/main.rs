@@ -41,6 +41,7 @@ mod signals;
 mod stopping;
 mod tls;
 mod traces;
+mod warmer;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
     tests.extend(cases::tests());
     tests.extend(caching::tests());
     tests.extend(caching_faults::tests());
+    tests.extend(warmer::tests());
 
     let is_root = rustix::process::geteuid().is_root();
     let left_out: Vec<String> = tests
