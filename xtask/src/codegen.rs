@@ -31,7 +31,7 @@ fn flags() -> String {
                     codegen`; do not edit.\nNames, short names and defaults are kaniko's. A flag \
                     that is not implemented is an error that names it.\n`executor doctor` \
                     takes the same flags and says what can be built with them; `executor login \
-                    --help` lists its own.\n"
+                    --help` lists its own, and so does `executor cache gc --help`.\n"
         .to_owned();
     for (program, table) in [("executor", cli::executor_table()), ("warmer", cli::warmer_table())] {
         let _ = write!(

@@ -3,6 +3,7 @@
 //! Only wires: flags and environment to a request, the rung before the first thread, the runtime,
 //! the build, the report. Read `work.rs` first, then `request.rs` and `report.rs` for the two mappings.
 
+mod cache;
 mod doctor;
 mod login;
 mod push;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     match Subcommand::find(&arguments) {
         Some((Subcommand::Login, line)) => return login::run(line, &environment),
         Some((Subcommand::Push, line)) => return push::run(line, &environment),
+        Some((Subcommand::Cache, line)) => return cache::run(line),
         None => {}
     }
     match console::flags_or_end(cli::executor_flags(arguments, &environment)) {

@@ -87,7 +87,8 @@ pub(crate) fn lifetime(values: &Values) -> Result<Duration, Error> {
     })
 }
 
-fn place(text: String) -> Result<CachePlace, Error> {
+/// Where `--cache-repo` points.
+pub(crate) fn place(text: String) -> Result<CachePlace, Error> {
     let at = |path: &str| match path {
         "" => Err(Error::InvalidValue {
             value: text.clone(),

@@ -21,6 +21,8 @@ use crate::{VERSION, not_yet};
 pub(crate) const LOGIN: &str = "executor login";
 /// Another one.
 pub(crate) const PUSH: &str = "executor push";
+/// A third, which has one of its own: `gc`.
+pub(crate) const CACHE: &str = "executor cache";
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -142,7 +144,7 @@ fn informational(
         return Ok(Some(version));
     }
     let words = words(matches);
-    let Some(word) = words.first().filter(|_| program != LOGIN && program != PUSH) else {
+    let Some(word) = words.first().filter(|_| ![LOGIN, PUSH, CACHE].contains(&program)) else {
         return Ok(None);
     };
     match word.as_str() {
@@ -294,8 +296,10 @@ pub(crate) fn usage(program: &str, table: &[Flag]) -> String {
     let forms = match program {
         LOGIN => "  executor login REGISTRY [flags]\n".to_owned(),
         PUSH => "  executor push PATH [flags]\n".to_owned(),
+        CACHE => "  executor cache gc [flags]\n".to_owned(),
         "executor" => "  executor [flags]\n  executor doctor [flags]\n  executor login REGISTRY \
-                       [flags]\n  executor push PATH [flags]\n  executor version\n"
+                       [flags]\n  executor push PATH [flags]\n  executor cache gc [flags]\n  \
+                       executor version\n"
             .to_owned(),
         other => format!("  {other} [flags]\n  {other} version\n"),
     };

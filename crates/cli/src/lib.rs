@@ -9,6 +9,7 @@
 mod allow;
 mod authentication;
 mod cache;
+mod cache_gc;
 pub mod console;
 pub mod container;
 mod digest_files;
@@ -36,6 +37,7 @@ mod tests;
 pub use allow::Allow;
 pub use authentication::{Authentication, UnreadableConfig, read as read_config};
 pub use cache::{CacheFlags, CachePlace};
+pub use cache_gc::{CacheGcFlags, cache_gc_flags};
 pub use digest_files::{DigestFlags, Place};
 pub use environment::{Environment, Network};
 pub use error::Error;

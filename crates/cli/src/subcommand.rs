@@ -11,10 +11,13 @@ pub enum Subcommand {
     Login,
     /// `push`: push an image that is in a file or directory.
     Push,
+    /// `cache gc`: make a cache on a disk smaller.
+    Cache,
 }
 
 impl Subcommand {
-    const ALL: [(&str, Subcommand); 2] = [("login", Subcommand::Login), ("push", Subcommand::Push)];
+    const ALL: [(&str, Subcommand); 3] =
+        [("login", Subcommand::Login), ("push", Subcommand::Push), ("cache", Subcommand::Cache)];
 
     /// The subcommand of a command line, and the arguments around its name. Flags may stand before it
     /// where they hold their value (`--verbosity=debug login`): in `-f login` it is a file.
@@ -50,6 +53,8 @@ mod tests {
         check("login r -u u", Some((Subcommand::Login, "r -u u")));
         check("push image.tar -d r", Some((Subcommand::Push, "image.tar -d r")));
         check("--verbosity=debug login r", Some((Subcommand::Login, "--verbosity=debug r")));
+        check("cache gc --max-age=1h", Some((Subcommand::Cache, "gc --max-age=1h")));
+        check("--cache", None);
         check("-f login", None);
         check("--dockerfile login", None);
         check("--destination push", None);

@@ -63,6 +63,24 @@ pub(crate) fn push_table() -> Vec<Flag> {
     table
 }
 
+/// Every flag of `executor cache gc`.
+pub(crate) const CACHE: &[Flag] = &[
+    Flag::new("cache-repo", Text, "the cache: oci:PATH, or dir:PATH"),
+    Flag::new("help", Bool, "print this text").short('h'),
+    Flag::new("layer-cache-dir", Text, "the cache: a directory"),
+    Flag::new("log-format", Choice(LOG_FORMATS), "form of the log lines").default("color"),
+    Flag::new("log-timestamp", Bool, "full time in coloured log lines").default("false"),
+    Flag::new("max-age", Duration, "remove what was not used for so long, such as 336h"),
+    Flag::new(
+        "max-bytes",
+        Text,
+        "remove what was used least recently until so much is left, such as 10GiB",
+    ),
+    Flag::new("verbosity", Text, "trace, debug, info, warn, error, fatal or panic")
+        .short('v')
+        .default("info"),
+];
+
 /// Every flag of `executor login`.
 pub(crate) const LOGIN: &[Flag] = &[
     Flag::new("help", Bool, "print this text").short('h'),

@@ -70,6 +70,32 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| invalid())
 }
 
+/// A number of bytes, or of units as coreutils has them: `K` and `KiB` are 1,024, `KB` is 1,000.
+pub(crate) fn parse_size(text: &str) -> Result<u64, &'static str> {
+    let invalid = "not a size: write bytes, or a number and one of K, M, G and T, as in 10GiB";
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| invalid)?;
+    let (letter, behind) = match unit.chars().next() {
+        None => return Ok(number),
+        Some(letter) => (letter.to_ascii_uppercase(), &unit[letter.len_utf8()..]),
+    };
+    let power = match letter {
+        'K' => 1,
+        'M' => 2,
+        'G' => 3,
+        'T' => 4,
+        'B' if behind.is_empty() => return Ok(number),
+        _ => return Err(invalid),
+    };
+    let base: u64 = match behind {
+        "" | "iB" | "i" => 1024,
+        "B" => 1000,
+        _ => return Err(invalid),
+    };
+    number.checked_mul(base.pow(power)).ok_or("more than any disk has")
+}
+
 /// `key=value[;key=value]`, in order.
 pub(crate) fn parse_map(text: &str) -> Result<Vec<(String, String)>, String> {
     let pairs = text.split(';').filter(|pair| !pair.trim().is_empty());
@@ -132,6 +158,26 @@ mod tests {
             "99999999999999999999999h",
             Err("time: invalid duration \"99999999999999999999999h\""),
         );
+    }
+
+    #[test]
+    fn sizes() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(parse_size(text).ok(), expected, "{text}");
+        };
+        check("0", Some(0));
+        check("123", Some(123));
+        check("123B", Some(123));
+        check("10GiB", Some(10 << 30));
+        check("10Gi", Some(10 << 30));
+        check("10G", Some(10 << 30));
+        check("10GB", Some(10_000_000_000));
+        check("5k", Some(5120));
+        check("1TiB", Some(1 << 40));
+        check("16777216T", None);
+        for text in ["", "G", "-1", "1.5G", "1 G", "1GiBs", "1X", "0x10", "1Bi"] {
+            check(text, None);
+        }
     }
 
     fn check_number(text: &str, expected: Option<i64>) {

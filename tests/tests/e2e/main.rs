@@ -9,6 +9,7 @@ mod archive;
 mod base_configs;
 mod behaviour;
 mod buildkit;
+mod cache_gc;
 mod caching;
 mod caching_faults;
 mod cases;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
     tests.extend(rungs::tests());
     tests.extend(buildkit::tests());
     tests.extend(cases::tests());
+    tests.extend(cache_gc::tests());
     tests.extend(caching::tests());
     tests.extend(caching_faults::tests());
     tests.extend(warmer::tests());
