@@ -364,6 +364,10 @@ fn companions(flag: &Flag) -> &'static [&'static str] {
             &["--multi-platform=linux/arm64", "--publish-index"]
         }
         "digests-from" => &["--driver=ci"],
+        "cache" => &["--layer-cache-dir=/l"],
+        "layer-cache-dir" => &["--cache", "--cache-repo=oci:/c"],
+        "cache-copy-layers" | "cache-dir" | "cache-repo" | "cache-run-layers" | "cache-ttl"
+        | "explain-cache" | "no-push-cache" => &["--cache", "--layer-cache-dir=/l"],
         _ => &[],
     }
 }
