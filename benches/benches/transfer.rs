@@ -12,15 +12,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kaniko_benches::content::Content;
+use kaniko_benches::images::incompressible;
 use kaniko_benches::programs::succeed;
 use kaniko_benches::timing::{medians, timed};
 use kaniko_benches::{Figure, Goal, Measure, argument, memory, remark, size_argument};
-use libdeflater::{CompressionLvl, Compressor};
-use oci::{
-    Descriptor, DiffId, Digest, History, Image, ImageDraft, ImageFormat, LayerRef, MediaType,
-    Platform, Reference,
-};
+use oci::{Descriptor, Digest, Image, MediaType, Platform, Reference};
 use registry::{BlobOrigin, BlobSource, Client, ClientOptions, Silent};
 use sha2::Digest as _;
 use store::{BlobStore, OciLayout};
@@ -79,34 +75,11 @@ impl BlobSource for Blobs {
     }
 }
 
-/// Layers that compress no further, as registries get them.
-fn image(store: &BlobStore, mib: u64) -> Image {
-    let mut draft = ImageDraft::from_scratch(&Platform::new("linux", "amd64"));
-    let mut content = Content::new(0);
-    for number in 0..LAYERS {
-        let mut bytes = Vec::new();
-        let wanted = (mib * MIB) as usize / LAYERS;
-        while bytes.len() < wanted {
-            bytes.extend_from_slice(&(content.number() as u32).to_le_bytes()[..3]);
-        }
-        let mut compressor = Compressor::new(CompressionLvl::new(0).expect("because 0 is a level"));
-        let mut packed = vec![0; compressor.gzip_compress_bound(bytes.len())];
-        let length = compressor.gzip_compress(&bytes, &mut packed).expect("because it fits");
-        packed.truncate(length);
-        let digest = store.put(&packed).expect("because there is room");
-        let descriptor = Descriptor::new(MediaType::OciLayerGzip, digest, length as u64);
-        let diff_id = DiffId(Digest::sha256_of(&bytes));
-        let history = History::step(&format!("COPY {number} /"), None);
-        draft.push_layer(LayerRef { descriptor, diff_id }, history);
-    }
-    draft.finish(ImageFormat::Oci)
-}
-
 fn throughput(mib: u64) {
     let shm = Path::new("/dev/shm").join(format!("kaniko-transfer-{}", std::process::id()));
     std::fs::create_dir_all(&shm).expect("because /dev/shm is there");
     let store = BlobStore::open(&shm.join("store")).expect("because there is room");
-    let image = image(&store, mib);
+    let image = incompressible(&store, mib, LAYERS);
     let layout = shm.join("layout");
     OciLayout::write(&layout, &image, &store, Some("bench")).expect("because there is room");
     remark(format!("{mib} MiB in {LAYERS} layers, median of {ROUNDS} rounds"));

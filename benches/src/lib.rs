@@ -12,6 +12,7 @@
 
 pub mod content;
 pub mod figure;
+pub mod images;
 pub mod memory;
 pub mod programs;
 pub mod timing;

@@ -1,4 +1,4 @@
-//! What benches of a whole build start: the release executor, and what pushes its base image.
+//! What benches start: our release programs, and what pushes a base image.
 #![allow(clippy::disallowed_methods, reason = "a bench starts programs")]
 
 use std::path::{Path, PathBuf};
@@ -12,15 +12,24 @@ use crate::argument;
 /// The executor that was named by `--executor`, else the one that cargo put near this program.
 #[must_use]
 pub fn executor() -> PathBuf {
+    program("executor")
+}
+
+/// The same for any of our programs.
+///
+/// # Panics
+/// Where it was not built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     let near = || {
         let own = std::env::current_exe().expect("because /proc is there");
-        own.ancestors().nth(2).unwrap_or(&own).join("executor")
+        own.ancestors().nth(2).unwrap_or(&own).join(name)
     };
-    let path = argument("--executor").map_or_else(near, PathBuf::from);
+    let path = argument(&format!("--{name}")).map_or_else(near, PathBuf::from);
     let path = path.canonicalize().unwrap_or(path);
     assert!(
         path.is_file(),
-        "there is no `{}`: run `cargo build --release -p kaniko-executor`",
+        "there is no `{}`: run `cargo build --release -p kaniko-{name}`",
         path.display()
     );
     path

@@ -131,8 +131,13 @@ fn benches(root: &Path, filters: &[&str]) -> Result<Vec<String>> {
 
 fn run_one(root: &Path, name: &str, baseline: &Baseline) -> Result<Vec<Figure>> {
     println!("\n== {name}");
-    if ["stages", "whole"].contains(&name) {
-        let build = ["build", "--quiet", "--locked", "--release", "-p", "kaniko-executor"];
+    let needed = match name {
+        "stages" | "whole" => Some("kaniko-executor"),
+        "warmer" => Some("kaniko-warmer"),
+        _ => None,
+    };
+    if let Some(package) = needed {
+        let build = ["build", "--quiet", "--locked", "--release", "-p", package];
         shell::cargo(root).args(build).run()?;
     }
     if name == "steps" {

@@ -59,6 +59,10 @@ fn about(bench: &str) -> &'static str {
             "An image of one GiB to Debian's docker-registry on loopback and back, by our client and by \
              skopeo; and the peak resident memory that a blob of 10 GiB takes."
         }
+        "warmer" => {
+            "An image of 2 GiB in four layers from Debian's docker-registry on loopback to an OCI \
+             layout: by the release warmer into an empty cache, and by skopeo."
+        }
         "whole" => {
             "The release executor on the rung `namespaces`: a COPY of 100,000 small files (400 MB on \
              disk), five trivial RUNs, and the push to a registry on loopback."

@@ -193,11 +193,15 @@ async fn a_warmed_image_costs_one_question_and_then_no_registry() {
     assert_eq!(cached.config().bytes(), image().config().bytes());
     assert_eq!(cached.descriptor(), image().manifest_descriptor());
     let base = cached.base_image().expect("because it fits together");
+    // In place, the directory may move with all of `/`: what was found stays found.
+    let moved = scratch.path().join("parked");
+    std::fs::rename(cache.root(), &moved).expect("because it is ours");
     let blobs = BlobStore::open(&scratch.path().join("blobs")).expect("because it is new");
     let fetcher = Fetcher::new(Lab::client(), blobs.clone());
     let layer = &base.layers()[0].descriptor;
     fetcher.fetch(&tag, layer, Some(&cached), &Silent).await.expect("because it is in the cache");
     blobs.verify(&layer.digest).expect("because it is the layer");
+    std::fs::rename(&moved, cache.root()).expect("because it is ours");
 
     for (name, age, expected) in [
         (&tag, Duration::ZERO, true),
