@@ -19,6 +19,8 @@ use crate::results::{MadeOf, Results};
 const VERSION: u32 = 1;
 /// So many files are named.
 const NAMED: usize = 3;
+/// What files are called that are too many to be remembered by their names.
+const MANY: &str = "one of very many files";
 
 /// What the keys of a build were made of.
 #[derive(Debug, Serialize, Deserialize)]
@@ -153,6 +155,10 @@ impl StepKeys {
         let names: BTreeSet<&String> = now.keys().chain(before.keys()).collect();
         let mut told =
             names.into_iter().filter_map(|name| match (now.get(name), before.get(name)) {
+                (Some(new), Some(old)) if new != old && name.is_empty() => {
+                    Some(MANY.to_owned() + " changed")
+                }
+                (Some(_), None) | (None, Some(_)) if name.is_empty() => None,
                 (Some(_), None) => Some(format!("{name} is new")),
                 (None, Some(_)) => Some(format!("{name} is gone")),
                 (Some(new), Some(old)) if new != old => Some(format!("{name} changed")),
@@ -202,6 +208,8 @@ mod tests {
         let many: Vec<(String, &str)> = (0..9).map(|n| (format!("src/{n}"), "1")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|(name, hash)| (&**name, *hash)).collect();
         check(&files(&many), "src/0 is new, src/1 is new, src/2 is new, and 8 more");
+        let unnamed = |hash| step(&copy("1", hash), &[("", hash)]);
+        assert_eq!(unnamed("2").against(&unnamed("1")), "one of very many files changed");
         // The source itself says more than that something before it changed.
         let both = step(&copy("2", "2"), &[("src/a.c", "2"), ("src/b.c", "1")]);
         check(&both, "src/a.c changed");

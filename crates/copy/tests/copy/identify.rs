@@ -3,6 +3,9 @@
 //! [`check`] compares the identities that one instruction has in two contexts; [`agree`] also
 //! carries the instruction out in both and compares what came of it.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use testkit::tree;
 
 use crate::contents::in_memory;
@@ -186,6 +189,36 @@ fn root_sources_that_are_not_there() {
     assert!(none[0].files.is_empty());
     check("COPY *.nothing /x/", DIR, "", true);
     check("COPY *.txt /x/", DIR, "", false);
+}
+
+/// Identifies a file that is longer than what is read between two questions whether to stop, and
+/// lets `meddle` answer the second one.
+fn meddled(meddle: impl Fn(&Path) -> bool + Sync) -> String {
+    let trees = Trees::new("f 0644 /long \"\"", "");
+    let path = trees.context.path().join("long");
+    std::fs::write(&path, vec![7; 20 << 20]).expect("because there is room");
+    let asked = AtomicU32::new(0);
+    let stop = || asked.fetch_add(1, Ordering::Relaxed) == 1 && meddle(&path);
+    let found = trees.identify_until("COPY long /x", &stop);
+    assert_eq!(asked.into_inner(), 2);
+    found.map_or_else(|error| error.to_string(), |found| found.len().to_string())
+}
+
+#[test]
+fn root_a_file_that_changes_has_no_identity() {
+    if !can_run() {
+        return;
+    }
+    let length = |path: &Path, length: u64| {
+        let file = std::fs::OpenOptions::new().write(true).open(path);
+        file.and_then(|file| file.set_len(length)).expect("because it is ours");
+        false
+    };
+    let changed = "`/long` was changed while it was copied";
+    assert_eq!(meddled(|path| length(path, (20 << 20) + 1)), changed);
+    assert_eq!(meddled(|path| length(path, 5)), changed);
+    assert_eq!(meddled(|_| false), "1");
+    assert_eq!(meddled(|_| true), "copying was stopped");
 }
 
 #[test]

@@ -155,6 +155,14 @@ impl Trees {
 
     /// What the sources of `instruction` are.
     pub(crate) fn identify(&self, instruction: &str) -> copy::Result<Vec<SourceIdentity>> {
+        self.identify_until(instruction, &|| false)
+    }
+
+    pub(crate) fn identify_until(
+        &self,
+        instruction: &str,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> copy::Result<Vec<SourceIdentity>> {
         let words = Words::new(instruction);
         self.with_items(&words, &|items| {
             copy::identify(&IdentifyRequest {
@@ -164,7 +172,7 @@ impl Trees {
                 keeps_owners: words.chown.is_none(),
                 whole_directories: words.mount,
                 threads: self.threads,
-                stop: &|| false,
+                stop,
             })
         })
     }

@@ -1,6 +1,6 @@
 //! Somebody swaps a directory and a link that leads out, while it is copied from or to.
 
-use copy::{CopyRequest, Instruction, Item, Origin, Tree};
+use copy::{CopyRequest, IdentifyRequest, Instruction, Item, Origin, Tree};
 use rootfs::{Engine, FileKind, Protected, RootDir, RootPath};
 use testkit::ScratchRoot;
 use testkit::race::{Arena, SECRET, SECRET_NAME};
@@ -27,6 +27,25 @@ fn copy(from: &RootDir, source: &str, to: &RootDir, dest: &str, origin: Origin) 
         threads: 2,
         stop: &|| false,
     }));
+}
+
+/// What the tree `from` has at `source`, if the attacker lets it be told.
+fn identify(from: &RootDir, source: &str) {
+    let none = Protected::none();
+    let tree = Tree { root: from, ignore: None, protected: &none, origin: Origin::Image };
+    let item = Item::Path { tree: &tree, path: source.as_bytes(), unpack: false };
+    let found = copy::identify(&IdentifyRequest {
+        items: &[item],
+        exclude: &[],
+        parents: false,
+        keeps_owners: true,
+        whole_directories: true,
+        threads: 2,
+        stop: &|| false,
+    });
+    for file in found.into_iter().flatten().flat_map(|source| source.files) {
+        assert!(!file.path.contains(SECRET_NAME), "{}", file.path);
+    }
 }
 
 const INSIDE: &str = "f 0644 /dir/x \"inside\"\nf 0644 /dir/sub/y \"inside\"";
@@ -74,6 +93,7 @@ fn root_copying_from_takes_nothing_in() {
         for source in ["/dir", "/link", "/dir/x", "/link/sub", "/*/x", "/"] {
             copy(from, source, &to, "/out/", Origin::Context);
             copy(from, source, &to, "/image/", Origin::Image);
+            identify(from, source);
         }
         assert_clean(&to, &RootPath::root());
         to.remove_contents(&RootPath::root(), &Protected::none()).expect("because it is ours");
