@@ -3,6 +3,7 @@
 //! With an epoch the digests are equal. Where a Dockerfile cannot be built, the table says what is
 //! said there.
 
+mod cached;
 mod context;
 mod table;
 mod torture;
@@ -56,6 +57,7 @@ pub(crate) fn tests() -> Vec<Test> {
         .iter()
         .map(|case| root_test(format!("rungs::{}", case.name), move |lab| check(lab, case)))
         .collect();
+    tests.extend(cached::tests());
     tests.push(root_test("rungs::a_base_image_unpacks_exactly", torture::unpacks_exactly));
     tests.push(root_test("rungs::every_place_builds_thirty_but_the_narrowest", enough));
     tests
@@ -74,6 +76,9 @@ fn enough(_: &Arc<Lab>) -> Result<()> {
 
 /// After the sources of other stages and before those of any clone, so that new files are clamped.
 const EPOCH: &str = "1500000000";
+
+/// Where a pod has the cache of layers.
+const CACHE_IN_POD: &str = "/layers";
 
 /// What an image is, as far as it is compared.
 #[derive(PartialEq, Eq)]
@@ -109,7 +114,7 @@ fn compare(
     context: &Path,
     first: &mut Option<Found>,
 ) -> Result<()> {
-    let outcome = build(lab, case, place, context)?;
+    let outcome = build(lab, case, place, context, None)?;
     if let Some((_, says)) = case.refused.iter().find(|(other, _)| *other == place) {
         outcome.failed(1, &[says])?;
         return Ok(());
@@ -167,7 +172,13 @@ fn same(first: &Found, other: &Found) -> Result<()> {
 }
 
 /// Builds in a place; the digest and, where it is needed, the layout are in the directory `out`.
-fn build(lab: &Arc<Lab>, case: &Case, place: Place, context: &Path) -> Result<Outcome> {
+fn build(
+    lab: &Arc<Lab>,
+    case: &Case,
+    place: Place,
+    context: &Path,
+    cache: Option<&Path>,
+) -> Result<Outcome> {
     let name = format!("{}-{place:?}", case.name).to_lowercase();
     let mut build = lab.build(&name)?.context(context).arg("--no-push");
     build = build.arg(format!("--build-arg=SOURCE_DATE_EPOCH={EPOCH}"));
@@ -175,6 +186,11 @@ fn build(lab: &Arc<Lab>, case: &Case, place: Place, context: &Path) -> Result<Ou
         build = build.arg(format!("--build-arg=PACKAGES={packages}"));
     }
     build = case.arguments.iter().fold(build, |build, argument| build.arg(*argument));
+    let is_pod = !matches!(place, Place::Root | Place::UserWithIds | Place::UserAlone);
+    if let Some(cache) = cache {
+        let path = if is_pod { Path::new(CACHE_IN_POD) } else { cache };
+        build = build.arg("--cache").arg(format!("--cache-repo=dir:{}", path.display()));
+    }
     let out = build.directory.join("out");
     std::fs::create_dir(&out)?;
     // Whoever builds writes here.
@@ -187,7 +203,7 @@ fn build(lab: &Arc<Lab>, case: &Case, place: Place, context: &Path) -> Result<Ou
         | Place::PodUnconfined
         | Place::PodNoNewPrivileges
         | Place::PodUserns
-        | Place::PodUsernsAdmin => in_pod(lab, build, case, place, &name),
+        | Place::PodUsernsAdmin => in_pod(lab, build, case, (place, cache), &name),
     }
 }
 
@@ -221,7 +237,13 @@ fn as_user(lab: &Lab, build: Build, case: &Case, user: Option<User>) -> Result<O
 }
 
 /// In a pod, which finds its rung by itself.
-fn in_pod(lab: &Lab, build: Build, case: &Case, place: Place, name: &str) -> Result<Outcome> {
+fn in_pod(
+    lab: &Lab,
+    build: Build,
+    case: &Case,
+    (place, cache): (Place, Option<&Path>),
+    name: &str,
+) -> Result<Outcome> {
     let seccomp = match place {
         Place::PodUnconfined | Place::PodUsernsAdmin => Seccomp::Unconfined,
         _ => Seccomp::Default,
@@ -232,6 +254,10 @@ fn in_pod(lab: &Lab, build: Build, case: &Case, place: Place, name: &str) -> Res
     let pod = Pod::new(lab, name, seccomp)?
         .mount(Path::new(&context), "/workspace", &["ro"])
         .mount(&build.directory.join("out"), "/results", &[]);
+    let pod = match cache {
+        Some(cache) => pod.mount(cache, CACHE_IN_POD, &[]),
+        None => pod,
+    };
     let pod = match place {
         Place::PodNoNewPrivileges => pod.no_new_privileges(),
         Place::PodUserns => pod.user_namespace(),

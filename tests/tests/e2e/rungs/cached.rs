@@ -1,0 +1,70 @@
+//! Layers from the cache make the files that the steps make, in place and in private roots: what one
+//! machine built is taken up by a pod, and a step that reads everything finds the same.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use kaniko_tests::Lab;
+
+use super::table::{CASES, Case};
+use super::{Place, build, context, dockerfile, found, same};
+use crate::{Test, root_test};
+
+/// Cases whose files are of many kinds.
+const CACHED: &[&str] = &[
+    "owners",
+    "modes",
+    "hard_links",
+    "pipes",
+    "stages",
+    "copies",
+    "archives",
+    "removals",
+    "odd_names",
+    "steps_that_change_nothing",
+    "zstd_layers",
+    "everything_of_a_base_image",
+];
+
+pub(super) fn tests() -> Vec<Test> {
+    let cases = CASES.iter().filter(|case| CACHED.contains(&case.name));
+    cases
+        .map(|case| root_test(format!("rungs::cached::{}", case.name), |lab| check(lab, case)))
+        .collect()
+}
+
+fn check(lab: &Arc<Lab>, case: &Case) -> Result<()> {
+    let bases = context::bases(lab, case.base)?;
+    let text = dockerfile(case, &bases.host);
+    let stages = text.lines().filter(|line| line.starts_with("FROM ")).count();
+    // Every file of the last stage is copied, and so compared.
+    let more = format!("{text}\nFROM scratch\nCOPY --from={} / /all/\n", stages - 1);
+    let make = |name: &str, text: &str| -> Result<_> {
+        let path = lab.scratch(name)?;
+        context::make(&path, text);
+        Ok(path)
+    };
+    let (shorter, longer) = (make("context", &text)?, make("longer", &more)?);
+    let cache = lab.scratch("layers")?;
+    build(lab, case, Place::Root, &shorter, Some(&cache))?.succeeded()?;
+    for place in [Place::Root, Place::Pod] {
+        let digest = |cache: Option<&Path>| {
+            let outcome = build(lab, case, place, &longer, cache)?;
+            outcome.succeeded()?;
+            let hits = outcome.finished.stderr.matches("Using caching version").count();
+            let missed = outcome.finished.stderr.matches("No cached layer found").count();
+            if cache.is_some() {
+                let expected = hits >= 1 && missed == 1;
+                ensure!(expected, "{place:?}: {hits} hits, {missed} missed: {}", outcome.text());
+            }
+            found(case, &outcome.directory.join("out"))
+        };
+        let built = digest(None)?;
+        // Each place begins with what the machine made of the shorter one.
+        let fresh = lab.scratch("layers-copy")?;
+        kaniko_tests::tool("cp").arg("-a").arg(cache.join(".")).arg(&fresh).read()?;
+        same(&built, &digest(Some(&fresh))?)?;
+    }
+    Ok(())
+}
