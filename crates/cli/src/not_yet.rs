@@ -7,7 +7,6 @@ use crate::flag::Flag;
 use crate::flag::Status::NotYet;
 use crate::flag::Value::{self, Bool, Duration, KeyValue, List, Number, Text};
 
-const CACHE: &str = "caching of layers";
 const FORK: &str = "a flag of one kaniko fork";
 
 const fn row(name: &'static str, value: Value, default: &'static str, what: &'static str) -> Flag {
@@ -21,7 +20,6 @@ pub(crate) const EXECUTOR: &[Flag] = &[
     row("single-snapshot", Bool, "false", "one layer for the whole build"),
     // One fork's own flags. They are known by name so that the error is about the feature, and
     // not about the spelling.
-    row("arch-cache-repo-suffix", Text, "-${ARCH}", CACHE),
     row("cache-disable-http2", Bool, "false", FORK),
     row("cache-max-concurrent-requests", Number, "", FORK),
     row("cache-max-conns", Number, "", FORK),

@@ -116,6 +116,9 @@ const EXECUTOR: &[Flag] = &[
         List,
         "a build argument, NAME=VALUE, or NAME to take it from the environment",
     ),
+    Flag::new("arch-cache-repo-suffix", Text, "what a cache repository is called on each platform")
+        .default("-${ARCH}")
+        .status(NoEffect("keys hold the platform, so one repository serves all of them")),
     Flag::new("cache", Bool, "take results of steps, and base images, from caches")
         .default("false"),
     Flag::new("cache-copy-layers", Bool, "cache what COPY and ADD make").default("true"),

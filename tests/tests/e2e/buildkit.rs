@@ -1,7 +1,8 @@
 //! What BuildKit makes of Dockerfiles, and what we make of the same: trees, configs, histories.
 //!
 //! `tests/buildkit/cases.jsonl` holds the cases, each with the layers, config and history that a
-//! build must give; they were held against BuildKit's own answers when they were recorded. A case
+//! build must give; they were held against BuildKit's own answers when they were recorded. Each is
+//! built twice: the second time all of it comes from the cache, and is the same. A case
 //! with `decided` differs from BuildKit on purpose, and says why. `KANIKO_RECORD=1` writes the
 //! file anew, to be looked at before it is committed.
 
@@ -75,18 +76,21 @@ fn read_cases() -> Result<Vec<Case>> {
 }
 
 fn check(lab: &Arc<Lab>, mut case: Case) -> Result<()> {
-    let built = build(lab, &case)?;
+    let cache = lab.scratch("layers")?;
+    let (built, _) = build(lab, &case, &cache)?;
     if std::env::var_os("KANIKO_RECORD").is_some() {
         case.image = built.ok();
         return record(&case);
     }
-    match (case.image, built) {
+    match (case.image.clone(), built) {
         (Some(expected), Ok(found)) => {
             ensure!(
                 expected == found,
                 "{}\nexpected:\n{expected}\nfound:\n{found}",
                 case.dockerfile
             );
+            let again = build(lab, &case, &cache)?;
+            ensure!(again == (Ok(found), 0), "not the same again: {again:?}\n{}", case.dockerfile);
             Ok(())
         }
         (None, Err(_)) => Ok(()),
@@ -97,8 +101,8 @@ fn check(lab: &Arc<Lab>, mut case: Case) -> Result<()> {
     }
 }
 
-/// The image as text, or what a failed build wrote.
-fn build(lab: &Arc<Lab>, case: &Case) -> Result<Result<String, String>> {
+/// The image as text, or what a failed build wrote; and how many steps were not cached.
+fn build(lab: &Arc<Lab>, case: &Case, cache: &Path) -> Result<(Result<String, String>, usize)> {
     let shared = shared(lab)?;
     let mut build = lab.build(&case.id)?;
     let context = build.directory.join("given");
@@ -126,13 +130,16 @@ fn build(lab: &Arc<Lab>, case: &Case) -> Result<Result<String, String>> {
         .arg("--no-push")
         .arg(format!("--tar-path={}", archive.display()))
         .arg("--destination=case/image:latest")
+        .arg("--cache")
+        .arg(format!("--cache-repo=dir:{}", cache.display()))
         .run()?;
+    let missed = outcome.finished.stderr.matches("No cached layer found").count();
     match outcome.finished.code {
         Some(0) => {
             let image = read_docker_archive(&archive).map_err(anyhow::Error::msg)?;
-            Ok(Ok(render(&image, &shared.bases)?))
+            Ok((Ok(render(&image, &shared.bases)?), missed))
         }
-        Some(1..) => Ok(Err(outcome.text())),
+        Some(1..) => Ok((Err(outcome.text()), missed)),
         _ => anyhow::bail!("the executor was ended by a signal: {}", outcome.text()),
     }
 }

@@ -1,5 +1,6 @@
-//! Layers from the cache make the files that the steps make, in place and in private roots: what one
-//! machine built is taken up by a pod, and a step that reads everything finds the same.
+//! Layers from the cache: every Dockerfile of the table is the same image again, without a step. In place
+//! and in private roots they make the files that the steps make: what one machine built is taken up by a
+//! pod, and a step that reads everything finds the same.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,10 +29,41 @@ const CACHED: &[&str] = &[
 ];
 
 pub(super) fn tests() -> Vec<Test> {
-    let cases = CASES.iter().filter(|case| CACHED.contains(&case.name));
-    cases
-        .map(|case| root_test(format!("rungs::cached::{}", case.name), |lab| check(lab, case)))
-        .collect()
+    let mut tests = Vec::new();
+    for case in CASES {
+        let name = format!("rungs::again::{}", case.name);
+        tests.push(root_test(name, move |lab| again(lab, case)));
+        if CACHED.contains(&case.name) {
+            let name = format!("rungs::cached::{}", case.name);
+            tests.push(root_test(name, move |lab| check(lab, case)));
+        }
+    }
+    tests
+}
+
+/// The second build of a Dockerfile carries nothing out.
+fn again(lab: &Arc<Lab>, case: &Case) -> Result<()> {
+    if case.base == "debian:12" {
+        lab.need_debian()?;
+    }
+    let bases = context::bases(lab, case.base)?;
+    let (context, cache) = (lab.scratch("context")?, lab.scratch("layers")?);
+    context::make(&context, &dockerfile(case, &bases.host));
+    let mut first = None;
+    for _ in 0..2 {
+        let outcome = build(lab, case, Place::Root, &context, Some(&cache))?;
+        outcome.succeeded()?;
+        let found = found(case, &outcome.directory.join("out"))?;
+        let missed = outcome.finished.stderr.matches("No cached layer found").count();
+        match &first {
+            None => first = Some(found),
+            Some(first) => {
+                ensure!(missed == 0, "{missed} missed: {}", outcome.text());
+                same(first, &found)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check(lab: &Arc<Lab>, case: &Case) -> Result<()> {
