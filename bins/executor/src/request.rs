@@ -114,8 +114,20 @@ pub(crate) fn enter_options(
         force: flags.force,
         in_container: cli::container::detect(environment).is_some(),
         state_dir: request.state_dir.clone(),
-        protected: flags.ignore_paths.clone(),
+        protected: flags.ignore_paths.iter().cloned().chain(caches(request)).collect(),
     }
+}
+
+/// Where caches on the disk are. In place they must stay where they are, and in no image.
+fn caches(request: &BuildRequest) -> impl Iterator<Item = PathBuf> + '_ {
+    let layers = request.layer_cache.iter().flat_map(|cache| &cache.places);
+    let layers = layers.filter_map(|place| match place {
+        CachePlace::Repository(_) => None,
+        CachePlace::Directory(path) => Some(path.clone()),
+        CachePlace::Layouts(path) => path.parent().map(Path::to_owned),
+    });
+    let bases = request.base_cache.iter().map(|cache| cache.directory.clone());
+    layers.chain(bases.filter(|path| path.exists()))
 }
 
 /// Where results of steps are kept.
@@ -140,7 +152,15 @@ fn layer_cache(cache: &CacheFlags, flags: &ExecutorFlags, here: &Path) -> Result
                 Ok(CachePlace::Repository(Reference::parse(&below)?))
             })
             .transpose()?,
-        cli::CachePlace::Layouts(path) => Some(CachePlace::Layouts(absolute(path, here))),
+        cli::CachePlace::Layouts(path) => {
+            let path = absolute(path, here);
+            if path.parent() == Some(Path::new("/")) {
+                let reason =
+                    "the layouts lie beside it, so it must be below a directory of their own";
+                return Err(format!("--cache-repo oci:{}: {reason}", path.display()).into());
+            }
+            Some(CachePlace::Layouts(path))
+        }
         cli::CachePlace::Directory(path) => Some(CachePlace::Directory(absolute(path, here))),
         cli::CachePlace::Nowhere => None,
     };

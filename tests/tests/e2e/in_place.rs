@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use kaniko_tests::Lab;
 use kaniko_tests::pod::{Pod, Seccomp};
 
@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         root_test("in_place::what_a_pod_holds_after_a_build", afterwards),
         root_test("in_place::files_that_no_step_needs", materialized),
+        root_test("in_place::a_cache_in_the_containers_own_tree", caches),
         root_test("in_place::private_roots_take_the_same_flags", on_private_roots),
     ]
 }
@@ -112,6 +113,25 @@ fn afterwards(lab: &Arc<Lab>) -> Result<()> {
     // Nobody has an image for what was there.
     let failed = Stays { blobs: true, ..RESTORED };
     check(lab, FAILS, &["--pre-cleanup", "--cleanup"], 3, failed)
+}
+
+/// It stays where it is while stages are switched, and gets into no image.
+fn caches(lab: &Arc<Lab>) -> Result<()> {
+    let text = "ARG REGISTRY\nFROM ${REGISTRY}/busybox AS one\nRUN echo one > /one\n\
+                FROM ${REGISTRY}/busybox\nRUN echo x > /made\nCOPY --from=one /one /one\n";
+    let build = lab.build("in-place-cache")?.dockerfile(text)?.push().arg("--cache");
+    let build = build.arg("--cache-repo=oci:/layers/cache").arg("--layer-cache-dir=/near");
+    let pod = with_context(&build, Pod::new(lab, "in-place-cache", Seccomp::Default)?);
+    let outcome = run_in(build, &pod)?;
+    outcome.succeeded()?;
+    let (image, left) = (outcome.image()?.tree()?, pod.files()?);
+    for place in ["/layers/cache:", "/near/records/"] {
+        ensure!(left.keys().any(|path| path.starts_with(place)), "no {place}: {}", outcome.text());
+    }
+    let strange =
+        image.keys().find(|path| path.starts_with("/layers") || path.starts_with("/near"));
+    ensure!(strange.is_none(), "{strange:?} is in the image");
+    Ok(())
 }
 
 fn materialized(lab: &Arc<Lab>) -> Result<()> {
