@@ -24,6 +24,9 @@ pub use write::TemporaryDir;
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 const NO_LINK: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
+/// What the kernel says for an owner who has no number here.
+const NOBODY: u32 = 65534;
+
 /// An open directory whose entries are not trusted. Paths are relative to it, of plain names.
 #[derive(Debug)]
 pub struct SharedDir {
@@ -97,7 +100,8 @@ impl SharedDir {
     pub fn is_open_to_strangers(&self) -> bool {
         let Ok(stat) = rustix::fs::fstat(&self.fd) else { return false };
         let (owner, us) = (stat.st_uid, rustix::process::geteuid().as_raw());
-        stat.st_mode & 0o002 != 0 || (owner != 0 && owner != us)
+        // An owner who has no number in our user namespace may well be root.
+        stat.st_mode & 0o002 != 0 || ![0, us, NOBODY].contains(&owner)
     }
 
     /// Opens a plain file, and nothing else.

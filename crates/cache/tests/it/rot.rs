@@ -102,7 +102,9 @@ fn collect(directory: &Path, entries: &mut Vec<PathBuf>) {
 fn damages(whole: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut damages = Vec::new();
     let last = whole.len() - 1;
-    let mut places: Vec<usize> = (0..whole.len()).step_by(4096).collect();
+    // Of documents, each byte: one letter of a history would change an image.
+    let step = if whole.len() < 4096 { 1 } else { 4096 };
+    let mut places: Vec<usize> = (0..whole.len()).step_by(step).collect();
     places.extend([1, whole.len() / 3, whole.len() / 2, last]);
     for at in places {
         let mut bytes = whole.to_vec();
@@ -147,7 +149,7 @@ async fn every_region_of_every_file() {
                 }
             }
         }
-        assert!(detected > 25, "{kind:?}: {detected}");
+        assert!(detected > 500, "{kind:?}: {detected}");
     }
 }
 

@@ -5,6 +5,7 @@ mod blobs;
 mod deaths;
 mod images;
 mod outputs;
+mod shared;
 
 use store::BlobStore;
 use testkit::ScratchRoot;
