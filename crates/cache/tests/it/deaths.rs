@@ -121,7 +121,7 @@ async fn writers_are_killed(kind: Kind) {
             std::thread::yield_now();
         }
         for writer in writers {
-            for _ in 0..numbers.below(100) {
+            for _ in 0..numbers.below(40) {
                 let _ = half_written(kind, &volume);
             }
             writer.kill();
