@@ -87,7 +87,12 @@ impl Stages {
             request: &self.request,
             plan,
             bases,
-            reader: Reader { context: &self.context, threads: self.request.threads, stop: &stop },
+            reader: Reader {
+                context: &self.context,
+                threads: self.request.threads,
+                stop: &stop,
+                seen: &results.seen,
+            },
             results,
             runtime,
             workspace: &self.workspace,

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::explain;
 use crate::request::{BuildRequest, LayerCaching};
-use crate::sources::Known;
+use crate::sources::{Known, Seen};
 
 /// Clocks of builders differ by no more than this, in seconds.
 const CLOCK_SKEW: i64 = 3600;
@@ -89,6 +89,7 @@ pub(crate) struct Results {
     pub options: LayerCaching,
     pub writer: Writer,
     pub distrusted: Distrusted,
+    pub seen: Seen,
     /// What keys were made of in an earlier build, where that is to be told.
     pub earlier: Option<explain::Keys>,
     /// Where that is kept.
@@ -125,6 +126,7 @@ impl Results {
             options,
             writer: Writer { compression, epoch },
             distrusted,
+            seen: Seen::default(),
             earlier: None,
             slot: explain::slot(request),
             now: request.now.seconds(),

@@ -7,8 +7,10 @@ use plan::{Op, Step};
 use crate::error::StepError;
 use crate::event::Event;
 use crate::explain;
+use crate::probe::Prober;
 use crate::reads::Reads;
-use crate::results::{Hit, Probed, Results};
+use crate::results::{Hit, Probed};
+use crate::sources::Reader;
 use crate::stage::{Current, Executor, Sealed};
 
 /// Under which keys the result of a step is kept.
@@ -50,7 +52,7 @@ impl<'a> Executor<'a> {
             Some(Probed { key, early: false, .. }) => {
                 Ok(Answer::Build(Some(Keys { content: key, alias: None }), None))
             }
-            early => self.consult_by_content(current, step, early, results),
+            early => self.consult_by_content(current, step, early, prober),
         }
     }
 
@@ -60,12 +62,13 @@ impl<'a> Executor<'a> {
         current: &Current<'a>,
         step: &Step,
         early: Option<Probed>,
-        results: &Results,
+        prober: &Prober<'_>,
     ) -> Result<Answer, StepError> {
+        let results = prober.results;
         let reads = self.reads(current, step)?;
         let known = {
             let share = self.cores.share();
-            self.reader(share.threads).after(&step.op, &reads)?
+            Reader { threads: share.threads, ..prober.reader }.after(&step.op, &reads)?
         };
         let sources: Vec<Source> = known.iter().map(|known| known.source.clone()).collect();
         let key = step_key(step, current.state.as_ref(), &sources, &results.writer);

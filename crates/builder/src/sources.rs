@@ -3,6 +3,9 @@
 //! Which files a source names is for `copy` to say, the same code that copies them. Makes no keys and
 //! asks no cache; `probe.rs` and `reuse.rs` do.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use cache::{Source, mount_source};
 use copy::{FileIdentity, IdentifyRequest, Item, Origin, Tree};
 use plan::{
@@ -51,7 +54,16 @@ pub(crate) struct Reader<'a> {
     pub context: &'a context::BuildContext,
     pub threads: usize,
     pub stop: &'a StopHandle,
+    pub seen: &'a Seen,
 }
+
+/// What COPY takes of the build context, less how it is placed: sources, `--exclude`, `--parents`.
+type Selected = (Vec<String>, Vec<String>, bool);
+
+/// What parts of the build context hold. It does not change during a build, and several stages or
+/// platforms may copy the same of it.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<BTreeMap<Selected, Vec<Known>>>);
 
 const NOTHING: &Protected = &Protected::none();
 
@@ -145,6 +157,20 @@ impl Reader<'_> {
     }
 
     fn copied(&self, copy: &CopyOp, tree: &Tree<'_>) -> Result<Vec<Known>, StepError> {
+        if tree.origin == Origin::Image {
+            return self.read_copied(copy, tree);
+        }
+        let selected = (copy.sources.clone(), copy.exclude.clone(), copy.parents);
+        let seen = || self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = seen().get(&selected) {
+            return Ok(known.clone());
+        }
+        let known = self.read_copied(copy, tree)?;
+        seen().insert(selected, known.clone());
+        Ok(known)
+    }
+
+    fn read_copied(&self, copy: &CopyOp, tree: &Tree<'_>) -> Result<Vec<Known>, StepError> {
         let paths = copy.sources.iter().map(String::as_bytes);
         let items: Vec<Item<'_>> =
             paths.map(|path| Item::Path { tree, path, unpack: false }).collect();

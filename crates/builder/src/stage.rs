@@ -27,7 +27,6 @@ use crate::probe::Prober;
 use crate::request::BuildRequest;
 use crate::reuse::Answer;
 use crate::schedule::Schedule;
-use crate::sources::Reader;
 use crate::uploads::Uploads;
 use crate::workspace::Workspace;
 
@@ -279,11 +278,6 @@ impl<'a> Executor<'a> {
     /// SOURCE_DATE_EPOCH: the Dockerfile's or a build argument, else the caller's.
     pub(crate) fn epoch(&self) -> Option<i64> {
         self.plan.epoch.or(self.request.epoch)
-    }
-
-    /// Who reads files to tell what they hold.
-    pub(crate) fn reader(&self, threads: usize) -> Reader<'_> {
-        Reader { context: self.context, threads, stop: self.stop }
     }
 
     fn base_name(&self, stage: &StagePlan) -> String {
