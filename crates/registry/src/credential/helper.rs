@@ -256,10 +256,15 @@ mod tests {
     /// Helpers of which one is named `test`, in a directory that goes with the scratch root.
     fn helpers(script: &str) -> (testkit::ScratchRoot, Helpers) {
         let scratch = testkit::ScratchRoot::new();
-        let program = scratch.path().join("docker-credential-test");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("because it is writable");
+        let text = scratch.path().join("script");
+        std::fs::write(&text, format!("#!/bin/sh\n{script}\n")).expect("because it is writable");
         let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&program, mode).expect("because it is ours");
+        std::fs::set_permissions(&text, mode).expect("because it is ours");
+        // No program can be started that somebody has open for writing, and what this process has open
+        // is open for a moment in whatever another test is just starting. So cp writes it.
+        let program = scratch.path().join("docker-credential-test");
+        let copied = std::process::Command::new("cp").arg("-p").arg(&text).arg(&program).status();
+        assert!(copied.is_ok_and(|status| status.success()), "cp failed");
         let path = format!("relative::{}:/usr/bin:/bin", scratch.path().display());
         let place = scratch.path().display().to_string();
         let environment = [("PATH", path.as_str()), ("GIVEN", "given"), ("PLACE", place.as_str())]
