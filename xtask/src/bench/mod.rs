@@ -132,7 +132,7 @@ fn benches(root: &Path, filters: &[&str]) -> Result<Vec<String>> {
 fn run_one(root: &Path, name: &str, baseline: &Baseline) -> Result<Vec<Figure>> {
     println!("\n== {name}");
     let needed = match name {
-        "stages" | "whole" => Some("kaniko-executor"),
+        "stages" | "warm" | "whole" => Some("kaniko-executor"),
         "warmer" => Some("kaniko-warmer"),
         _ => None,
     };

@@ -59,6 +59,11 @@ fn about(bench: &str) -> &'static str {
             "An image of one GiB to Debian's docker-registry on loopback and back, by our client and by \
              skopeo; and the peak resident memory that a blob of 10 GiB takes."
         }
+        "warm" => {
+            "The release executor builds ten steps with 100,000 small files, with a layer cache in its \
+             registry: the first time, again, and with the last step edited, each in a new state \
+             directory. On a tmpfs: a disk may make files slowly where many were removed."
+        }
         "warmer" => {
             "An image of 2 GiB in four layers from Debian's docker-registry on loopback to an OCI \
              layout: by the release warmer into an empty cache, and by skopeo."
