@@ -21,13 +21,11 @@ use oci::{
     BaseImage, Descriptor, Digest, Document as _, ImageConfig, ImageIndex, ImageManifest, Platform,
     Raw, Reference,
 };
-use store::{ForeignDirectory, Member, SavedImage};
+use store::{Member, REF_NAME, SavedImage, SharedDir, blob_path};
 
 use crate::Result;
 use crate::error::Error;
 
-/// The annotation with the name that an image was fetched by.
-pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Further names, separated by spaces. Not entries of their own: kaniko expects one.
 pub(crate) const MORE_NAMES: &str = "dev.kaniko-rs.further-names";
 /// Clocks of machines that share a volume differ; what is from further ahead is not believed.
@@ -181,7 +179,7 @@ pub struct CachedImage {
 /// Where its layers are.
 #[derive(Clone, Debug)]
 enum Source {
-    Layout(ForeignDirectory),
+    Layout(Arc<SharedDir>),
     Archive(Vec<(Digest, Member)>),
 }
 
@@ -210,34 +208,36 @@ impl CachedImage {
     }
 
     fn read_layout(path: &Path, digest: &Digest, fetched: SystemTime) -> Result<Self> {
-        let directory = ForeignDirectory::open(path)?;
-        let marker = directory.read("oci-layout", MARKER_LIMIT)?;
+        let above = SharedDir::open(path.parent().unwrap_or(path))?;
+        let directory = above.subdir(Path::new(digest.as_str()))?;
+        let marker = directory.read(Path::new("oci-layout"), MARKER_LIMIT)?;
         let marker = serde_json::from_slice::<serde_json::Value>(&marker).unwrap_or_default();
         if marker["imageLayoutVersion"] != "1.0.0" {
             let (path, reason) = (path.to_owned(), "its version is not 1.0.0");
             return Err(store::Error::NotALayout { path, reason }.into());
         }
-        let index = directory.read("index.json", ImageIndex::LIMIT as u64)?;
-        let index: Raw<ImageIndex> = Raw::parse(index).map_err(invalid(path, "index.json"))?;
+        let name = Path::new("index.json");
+        let index = directory.read(name, ImageIndex::LIMIT as u64)?;
+        let index: Raw<ImageIndex> = Raw::parse(index).map_err(invalid(path, name))?;
         let found: Vec<&Descriptor> =
             index.manifests.iter().filter(|entry| entry.digest == *digest).collect();
         let names = found.iter().flat_map(|entry| names_of(entry)).collect();
         let descriptor = found.first().copied().cloned();
         let descriptor = descriptor.ok_or_else(|| store::Error::Missing(digest.clone()))?;
-        let name = blob_name(digest);
+        let name = blob_path(digest);
         let manifest = directory.read(&name, ImageManifest::LIMIT as u64)?;
         let manifest: Raw<ImageManifest> =
             Raw::parse_expecting(manifest, digest).map_err(invalid(path, &name))?;
-        let name = blob_name(&manifest.config.digest);
+        let name = blob_path(&manifest.config.digest);
         let config = directory.read(&name, ImageConfig::LIMIT as u64)?;
         let config = Raw::parse_expecting(config, &manifest.config.digest);
         let config = config.map_err(invalid(path, &name))?;
         for layer in manifest.layers.iter().filter(|layer| !layer.media_type.is_foreign()) {
-            let file = directory.open_file(&blob_name(&layer.digest))?;
+            let file = directory.open_file(&blob_path(&layer.digest))?;
             let found = file.metadata().map_or(0, |found| found.len());
             same_size(layer, found)?;
         }
-        let source = Source::Layout(directory);
+        let source = Source::Layout(Arc::new(directory));
         Ok(Self { source, descriptor, names, manifest, config, fetched })
     }
 
@@ -250,7 +250,7 @@ impl CachedImage {
         }
         let manifest = store::read_file(&beside, ImageManifest::LIMIT as u64)?;
         let manifest: Raw<ImageManifest> = Raw::parse_expecting(manifest, digest)
-            .map_err(invalid(path, &format!("{digest}.json")))?;
+            .map_err(invalid(path, Path::new(&format!("{digest}.json"))))?;
         let saved = SavedImage::open(path)?;
         let (found, told) = (saved.layers().len(), manifest.layers.len());
         if found != told {
@@ -329,18 +329,13 @@ impl CachedImage {
     /// Opens a layer. Its content must still be compared with its digest: [`crate::Fetcher`] does.
     pub fn open_blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>> {
         match &self.source {
-            Source::Layout(directory) => Ok(Box::new(directory.open_file(&blob_name(digest))?)),
+            Source::Layout(directory) => Ok(Box::new(directory.open_file(&blob_path(digest))?)),
             Source::Archive(layers) => match layers.iter().find(|(found, _)| found == digest) {
                 Some((_, member)) => Ok(Box::new(member.clone())),
                 None => Err(store::Error::Missing(digest.clone()).into()),
             },
         }
     }
-}
-
-/// The name of a blob inside a layout.
-pub(crate) fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
 
 fn names_of(entry: &Descriptor) -> Vec<String> {
@@ -359,7 +354,7 @@ fn same_size(layer: &Descriptor, found: u64) -> Result<()> {
     }
 }
 
-fn invalid(path: &Path, name: &str) -> impl FnOnce(oci::Error) -> Error {
+fn invalid(path: &Path, name: &Path) -> impl FnOnce(oci::Error) -> Error {
     let path = path.join(name);
     move |source| store::Error::Document { path, source: Box::new(source) }.into()
 }

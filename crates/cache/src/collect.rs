@@ -86,9 +86,8 @@ impl Rule<'_> {
 impl DirectoryCache {
     /// Makes the cache as small as the options say.
     pub fn collect(&self, options: &CollectOptions) -> Result<Collected> {
-        let directory = match SharedDir::open(self.root()) {
-            Err(error) if error.is_not_found() => return Ok(Collected::default()),
-            other => other?,
+        let Some(directory) = SharedDir::find(self.root())? else {
+            return Ok(Collected::default());
         };
         let lock = directory.lock(Path::new(directory::LOCK), Sharing::Alone)?;
         let rule = Rule { options, in_use: lock.is_none() };
@@ -239,9 +238,8 @@ impl LayoutCache {
     /// Makes the cache as small as the options say.
     pub fn collect(&self, options: &CollectOptions) -> Result<Collected> {
         let beside = &self.beside;
-        let directory = match SharedDir::open(&beside.directory) {
-            Err(error) if error.is_not_found() => return Ok(Collected::default()),
-            other => other?,
+        let Some(directory) = SharedDir::find(&beside.directory)? else {
+            return Ok(Collected::default());
         };
         let lock = directory.lock(&beside.name(layout::LOCK), Sharing::Alone)?;
         let rule = Rule { options, in_use: lock.is_none() };

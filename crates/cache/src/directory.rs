@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use oci::{Descriptor, Digest, Reference};
-use store::{BlobStore, SharedDir, SharedKind, Sharing};
+use store::{BlobStore, SharedDir, SharedKind, Sharing, blob_path};
 
 use crate::Result;
 use crate::error::Error;
@@ -77,10 +77,7 @@ impl DirectoryCache {
     }
 
     fn read(&self, key: &CacheKey, oldest: Option<i64>) -> Result<Option<CachedLayer>> {
-        let directory = match SharedDir::open(&self.root) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            other => other?,
-        };
+        let Some(directory) = SharedDir::find(&self.root)? else { return Ok(None) };
         self.state.begin(&directory, Path::new(LOCK));
         let path = record_path(key);
         let bytes = match directory.read(&path, RECORD_FILE_LIMIT) {
@@ -98,7 +95,7 @@ impl DirectoryCache {
                 return Ok(None);
             }
         };
-        if oldest.is_some_and(|oldest| cached.created < oldest) {
+        if cached.is_older_than(oldest) {
             return Ok(None);
         }
         if !holds(&directory, &cached.layer.descriptor) {
@@ -107,18 +104,6 @@ impl DirectoryCache {
         }
         directory.note_use(&path);
         Ok(Some(cached))
-    }
-
-    fn copy_out(&self, descriptor: &Descriptor, to: &BlobStore) -> Result<(), store::Error> {
-        let directory = SharedDir::open(&self.root)?;
-        let path = blob_path(&descriptor.digest);
-        let file = directory.open_file(&path)?;
-        copy_file(file, to, descriptor).inspect_err(|error| {
-            if is_damage(error) {
-                // What is damaged now will not be found again.
-                let _ = directory.remove(&path);
-            }
-        })
     }
 
     fn write(&self, key: &CacheKey, layer: &CachedLayer, from: &BlobStore) -> Result<()> {
@@ -171,7 +156,7 @@ pub(crate) fn parse_record(
 }
 
 /// Whether a plain file of the right length has the layer's name.
-fn holds(directory: &SharedDir, descriptor: &Descriptor) -> bool {
+pub(crate) fn holds(directory: &SharedDir, descriptor: &Descriptor) -> bool {
     let found = directory.entry(&blob_path(&descriptor.digest)).ok().flatten();
     found.is_some_and(|found| found.kind == SharedKind::File && found.size == descriptor.size)
 }
@@ -180,11 +165,6 @@ pub(crate) fn record_path(key: &CacheKey) -> PathBuf {
     let text = key.to_string();
     let (first, rest) = text.split_at(2);
     Path::new(RECORDS).join(first).join(rest)
-}
-
-/// Where a blob is in a directory that holds blobs, as an OCI layout does.
-pub(crate) fn blob_path(digest: &Digest) -> PathBuf {
-    Path::new("blobs").join(digest.algorithm().as_str()).join(digest.hex())
 }
 
 /// Whether bytes are wrong, rather than out of reach.
@@ -216,19 +196,7 @@ impl LayerCache for DirectoryCache {
         layer: &'a CachedLayer,
         blobs: &'a BlobStore,
     ) -> BoxFuture<'a, Result<()>> {
-        let (this, key, target) = (self.clone(), *key, blobs.clone());
-        let descriptor = layer.layer.descriptor.clone();
-        Box::pin(blocking(move || {
-            if target.contains(&descriptor.digest) {
-                return Ok(());
-            }
-            let copied = this.copy_out(&descriptor, &target);
-            copied.map_err(|source| Error::Layer {
-                key: key.to_string(),
-                digest: descriptor.digest,
-                source,
-            })
-        }))
+        Box::pin(copy_out(self.root.clone(), PathBuf::new(), key, layer, blobs))
     }
 
     fn put<'a>(
@@ -242,12 +210,40 @@ impl LayerCache for DirectoryCache {
     }
 }
 
-/// Copies a file into a store, where it becomes visible only if it is what the descriptor says.
-pub(crate) fn copy_file(
-    file: File,
+/// Brings a layer into a store from the directory `entry` of `root` (`""` is the root itself).
+pub(crate) fn copy_out(
+    root: PathBuf,
+    entry: PathBuf,
+    key: &CacheKey,
+    layer: &CachedLayer,
     to: &BlobStore,
-    descriptor: &Descriptor,
-) -> Result<(), store::Error> {
+) -> impl Future<Output = Result<()>> + Send + 'static {
+    let (key, descriptor, to) = (*key, layer.layer.descriptor.clone(), to.clone());
+    let copy = move |descriptor: &Descriptor| {
+        if to.contains(&descriptor.digest) {
+            return Ok(());
+        }
+        let directory = SharedDir::open(&root)?;
+        let path = entry.join(blob_path(&descriptor.digest));
+        let file = directory.open_file(&path)?;
+        copy_file(file, &to, descriptor).inspect_err(|error| {
+            if is_damage(error) {
+                // What is damaged now will not be found again.
+                let _ = directory.remove(&path);
+            }
+        })
+    };
+    blocking(move || {
+        copy(&descriptor).map_err(|source| Error::Layer {
+            key: key.to_string(),
+            digest: descriptor.digest,
+            source,
+        })
+    })
+}
+
+/// Copies a file into a store, where it becomes visible only if it is what the descriptor says.
+fn copy_file(file: File, to: &BlobStore, descriptor: &Descriptor) -> Result<(), store::Error> {
     let failed = |action: &'static str| {
         let path = to.path(&descriptor.digest);
         move |source| store::Error::Io { action, path, source }

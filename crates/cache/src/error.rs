@@ -62,17 +62,6 @@ pub enum Error {
 impl Error {
     /// The error with its causes, for a line of the log.
     pub(crate) fn told(&self) -> String {
-        told(self)
+        registry::chain(self)
     }
-}
-
-/// An error with its causes, for a line of the log.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(this) = cause {
-        text.push_str(&format!(": {this}"));
-        cause = this.source();
-    }
-    text
 }

@@ -19,13 +19,12 @@ use std::time::{Duration, SystemTime};
 
 use oci::{Descriptor, Digest, ImageIndex, Raw, Reference};
 use registry::Resolved;
-use store::{BlobStore, Linked, StoreLock};
+use store::{BlobStore, LAYOUT_MARKER, Linked, REF_NAME, StoreLock, blob_path};
 
 use crate::Result;
-use crate::base_image::{BaseImageCache, CachedImage, MORE_NAMES, REF_NAME, blob_name};
+use crate::base_image::{BaseImageCache, CachedImage, MORE_NAMES};
 use crate::error::Error;
 
-const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// How long what a dead warmer left may still serve another.
 const LEFTOVERS: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -89,7 +88,7 @@ impl Pool {
         let digests = layers.filter(|layer| !layer.media_type.is_foreign());
         let digests: BTreeSet<&Digest> = digests.map(|layer| &layer.digest).collect();
         for digest in digests {
-            if self.blobs.link(digest, &stage.join(blob_name(digest)))? == Linked::Copied {
+            if self.blobs.link(digest, &stage.join(blob_path(digest)))? == Linked::Copied {
                 let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
                 copied.insert(digest.clone());
             }
@@ -98,9 +97,9 @@ impl Pool {
         let config = &image.manifest.config.digest;
         for (digest, bytes) in [(config, image.config.bytes()), (manifest, image.manifest.bytes())]
         {
-            store::write_output(&stage.join(blob_name(digest)), bytes)?;
+            store::write_output(&stage.join(blob_path(digest)), bytes)?;
         }
-        store::write_output(&stage.join("oci-layout"), MARKER)?;
+        store::write_output(&stage.join("oci-layout"), LAYOUT_MARKER.as_bytes())?;
         write_index(stage, &image.descriptor, &[name.to_string()])
     }
 

@@ -31,6 +31,13 @@ pub struct CachedLayer {
     pub parts: Vec<KeyPart>,
 }
 
+impl CachedLayer {
+    /// Whether it was made before that, if there is such a bound.
+    pub(crate) fn is_older_than(&self, oldest: Option<i64>) -> bool {
+        oldest.is_some_and(|oldest| self.created < oldest)
+    }
+}
+
 /// The layers below a layer, by their chain id; on scratch there are none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -14,17 +14,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oci::{Descriptor, Digest, Document, ImageConfig, ImageIndex, ImageManifest, Raw, Reference};
-use store::{BlobStore, SharedDir, SharedKind};
+use oci::{Digest, Document, ImageConfig, ImageIndex, ImageManifest, Raw, Reference};
+use store::{BlobStore, LAYOUT_MARKER, SharedDir, blob_path};
 
 use crate::Result;
-use crate::directory::{Use, blob_path, blocking, copy_file, is_damage};
+use crate::directory::{Use, blocking, copy_out, holds};
 use crate::entry;
 use crate::error::Error;
 use crate::key::CacheKey;
 use crate::layer_cache::{BoxFuture, CachedLayer, LayerCache};
 
-const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const MARKER_NAME: &str = "oci-layout";
 pub(crate) const INDEX: &str = "index.json";
 /// Behind the path, where an entry has its key.
@@ -76,10 +75,7 @@ impl LayoutCache {
     }
 
     fn read(&self, key: &CacheKey, oldest: Option<i64>) -> Result<Option<CachedLayer>> {
-        let directory = match SharedDir::open(&self.beside.directory) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            other => other?,
-        };
+        let Some(directory) = SharedDir::find(&self.beside.directory)? else { return Ok(None) };
         let name = self.beside.entry(key);
         if directory.entry(&name)?.is_none() {
             return Ok(None);
@@ -93,28 +89,11 @@ impl LayoutCache {
                 return Ok(None);
             }
         };
-        if oldest.is_some_and(|oldest| cached.created < oldest) {
+        if cached.is_older_than(oldest) {
             return Ok(None);
         }
         directory.note_use(&name.join(INDEX));
         Ok(Some(cached))
-    }
-
-    fn copy_out(
-        &self,
-        key: &CacheKey,
-        descriptor: &Descriptor,
-        to: &BlobStore,
-    ) -> Result<(), store::Error> {
-        let directory = SharedDir::open(&self.beside.directory)?;
-        let path = self.beside.entry(key).join(blob_path(&descriptor.digest));
-        let file = directory.open_file(&path)?;
-        copy_file(file, to, descriptor).inspect_err(|error| {
-            if is_damage(error) {
-                // What is damaged now will not be found again.
-                let _ = directory.remove(&path);
-            }
-        })
     }
 
     fn write(&self, key: &CacheKey, layer: &CachedLayer, from: &BlobStore) -> Result<()> {
@@ -137,7 +116,7 @@ impl LayoutCache {
         entry.copy_new(&blob_path(&descriptor.digest), file, descriptor)?;
         entry.write_new(&blob_path(image.config().digest()), image.config().bytes())?;
         entry.write_new(&blob_path(image.digest()), image.manifest().bytes())?;
-        entry.write_new(Path::new(MARKER_NAME), MARKER)?;
+        entry.write_new(Path::new(MARKER_NAME), LAYOUT_MARKER.as_bytes())?;
         let index = Raw::from_value(ImageIndex::new(vec![image.manifest_descriptor()]));
         entry.write_new(Path::new(INDEX), index.bytes())?;
         for below in ["blobs/sha256", "blobs", ""] {
@@ -180,9 +159,7 @@ pub(crate) fn read_entry(entry: &SharedDir, key: &CacheKey) -> Result<CachedLaye
     let config: Raw<ImageConfig> = document(entry, &manifest.config.digest)
         .ok_or_else(|| foreign("its config is gone or damaged"))?;
     let cached = entry::read(key, &manifest, &config).map_err(foreign)?;
-    let layer = &cached.layer.descriptor;
-    let found = entry.entry(&blob_path(&layer.digest))?;
-    if !found.is_some_and(|found| found.kind == SharedKind::File && found.size == layer.size) {
+    if !holds(entry, &cached.layer.descriptor) {
         return Err(foreign("its layer is gone or damaged"));
     }
     Ok(cached)
@@ -217,19 +194,8 @@ impl LayerCache for LayoutCache {
         layer: &'a CachedLayer,
         blobs: &'a BlobStore,
     ) -> BoxFuture<'a, Result<()>> {
-        let (this, key, target) = (self.clone(), *key, blobs.clone());
-        let descriptor = layer.layer.descriptor.clone();
-        Box::pin(blocking(move || {
-            if target.contains(&descriptor.digest) {
-                return Ok(());
-            }
-            let copied = this.copy_out(&key, &descriptor, &target);
-            copied.map_err(|source| Error::Layer {
-                key: key.to_string(),
-                digest: descriptor.digest,
-                source,
-            })
-        }))
+        let (root, entry) = (self.beside.directory.clone(), self.beside.entry(key));
+        Box::pin(copy_out(root, entry, key, layer, blobs))
     }
 
     fn put<'a>(

@@ -70,7 +70,7 @@ impl RegistryCache {
                 return Ok(None);
             }
         };
-        if oldest.is_some_and(|oldest| cached.created < oldest) {
+        if cached.is_older_than(oldest) {
             return Ok(None);
         }
         if !is_there? {
@@ -102,7 +102,7 @@ impl RegistryCache {
         match client.push_manifest(&reference, &media_type, manifest.bytes()).await {
             // Somebody put another result there in the meantime; one is as good as the other.
             Err(error) if matches!(error.cause(), Some(Cause::Digest { .. })) => {
-                tracing::debug!(%key, error = %crate::error::told(&error), "replaced at once");
+                tracing::debug!(%key, error = %error.told(), "replaced at once");
             }
             other => drop(other?),
         }
@@ -126,7 +126,7 @@ fn is_foreign(error: &registry::Error) -> bool {
 }
 
 fn ignored(key: &CacheKey, error: &registry::Error) -> Option<CachedLayer> {
-    tracing::warn!(%key, error = %crate::error::told(error), "cache entry ignored");
+    tracing::warn!(%key, error = %error.told(), "cache entry ignored");
     None
 }
 

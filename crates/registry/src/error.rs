@@ -191,13 +191,7 @@ impl Error {
 
     /// The error with its causes, for a line of the log.
     pub fn told(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(this) = cause {
-            text.push_str(&format!(": {this}"));
-            cause = this.source();
-        }
-        text
+        transport::chain(self)
     }
 }
 

@@ -52,7 +52,9 @@ pub use pull::BlobStream;
 pub use repeat::Repeat;
 pub use routes::{NoPlace, Policy, Routes, Rule};
 pub use source::{BlobOrigin, BlobSource};
-pub use transport::{ClientIdentity, Proxies, Resolver, RetryPolicy, RootSources, Roots, Settings};
+pub use transport::{
+    ClientIdentity, Proxies, Resolver, RetryPolicy, RootSources, Roots, Settings, chain,
+};
 
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;

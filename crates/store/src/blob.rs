@@ -17,6 +17,7 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::error::{Error, Result, failed};
+use crate::layout::blob_path;
 use crate::lock::StoreLock;
 
 /// Blobs in a directory, laid out as in an OCI layout.
@@ -130,8 +131,7 @@ impl BlobStore {
     /// Where the blob is, or would be.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        // A digest holds nothing but its algorithm's name and hexadecimal digits.
-        self.root.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+        self.root.join(blob_path(digest))
     }
 
     /// The directory of the store.

@@ -9,8 +9,10 @@ use crate::blob::{BlobStore, create_dir_all, open_read};
 use crate::error::{Error, Result, failed};
 use crate::output::write_output;
 
-const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// What the file `oci-layout` of a layout holds.
+pub const LAYOUT_MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+/// The annotation of an image in an index by which tools find it.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// An OCI layout on disk.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ impl OciLayout {
         for image in images {
             Self::write_blobs(path, image, blobs)?;
         }
-        write_output(&blob_path(path, index.digest()), index.bytes())?;
+        write_output(&path.join(blob_path(index.digest())), index.bytes())?;
         let mut descriptor = index.descriptor(index.media_type());
         if let Some(name) = name {
             descriptor.annotations.insert(REF_NAME.to_owned(), name.to_owned());
@@ -124,7 +126,7 @@ impl OciLayout {
     /// Where a blob is, or would be.
     #[must_use]
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        blob_path(&self.path, digest)
+        self.path.join(blob_path(digest))
     }
 
     /// Opens a blob, which must be a plain file of this directory: somebody else may have filled it.
@@ -152,11 +154,14 @@ impl OciLayout {
             if descriptor.media_type.is_foreign() && !blobs.contains(&descriptor.digest) {
                 continue;
             }
-            copy_blob(blobs, descriptor, &blob_path(path, &descriptor.digest))?;
+            copy_blob(blobs, descriptor, &path.join(blob_path(&descriptor.digest)))?;
         }
-        write_output(&blob_path(path, &image.config_descriptor().digest), image.config().bytes())?;
-        write_output(&blob_path(path, image.digest()), image.manifest().bytes())?;
-        write_output(&path.join("oci-layout"), MARKER.as_bytes())
+        write_output(
+            &path.join(blob_path(&image.config_descriptor().digest)),
+            image.config().bytes(),
+        )?;
+        write_output(&path.join(blob_path(image.digest())), image.manifest().bytes())?;
+        write_output(&path.join("oci-layout"), LAYOUT_MARKER.as_bytes())
     }
 
     fn write_index(path: &Path, manifests: Vec<Descriptor>) -> Result<Self> {
@@ -184,8 +189,11 @@ fn copy_blob(blobs: &BlobStore, descriptor: &Descriptor, target: &Path) -> Resul
     output.finish(|file| std::io::copy(&mut source, file).map(drop))
 }
 
-fn blob_path(layout: &Path, digest: &Digest) -> PathBuf {
-    layout.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+/// Where a blob is in a layout, or in another directory that holds blobs as layouts do.
+#[must_use]
+pub fn blob_path(digest: &Digest) -> PathBuf {
+    // A digest holds nothing but its algorithm's name and hexadecimal digits.
+    Path::new("blobs").join(digest.algorithm().as_str()).join(digest.hex())
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {

@@ -1,55 +1,13 @@
-//! Reading files of directories that others may have filled: a cache volume, a layout.
+//! Reading files by their paths where others may have put them: a cache volume, a layout.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::OFlags;
 
 use crate::error::{Result, failed};
-
-/// A directory that others may have filled, known by its descriptor: it stays the same whatever becomes
-/// of its name, and no link leads out of it.
-#[derive(Clone, Debug)]
-pub struct ForeignDirectory {
-    descriptor: Arc<OwnedFd>,
-    path: PathBuf,
-}
-
-impl ForeignDirectory {
-    /// Opens a directory, which must not be a link.
-    pub fn open(path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::openat(CWD, path, flags, Mode::empty());
-        let descriptor = descriptor.map_err(|errno| failed("open", path)(errno.into()))?;
-        Ok(Self { descriptor: Arc::new(descriptor), path: path.to_owned() })
-    }
-
-    /// Opens a plain file below it; no part of the name may be a link.
-    pub fn open_file(&self, name: &str) -> Result<File> {
-        let path = self.path.join(name);
-        let open = |errno: rustix::io::Errno| failed("open", &path)(errno.into());
-        let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
-        let mut directory = Arc::clone(&self.descriptor);
-        for part in above.split('/').filter(|part| !part.is_empty()) {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let opened = rustix::fs::openat(&directory, part, flags, Mode::empty());
-            directory = Arc::new(opened.map_err(open)?);
-        }
-        // Without blocking: a FIFO has no writer here.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&directory, last, flags, Mode::empty()).map_err(open)?;
-        plain(File::from(file), &path)
-    }
-
-    /// Reads a plain file below it, of at most `limit` bytes.
-    pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
-        read_at_most(self.open_file(name)?, limit, &self.path.join(name))
-    }
-}
 
 /// Whether everybody may write to a directory that is another user's: whatever is in it may have been
 /// put there by anybody.
@@ -64,7 +22,7 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     read_at_most(open_regular(path)?, limit, path)
 }
 
-fn read_at_most(file: File, limit: u64, path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_at_most(file: File, limit: u64, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed("read", path))?;
     if bytes.len() as u64 > limit {
@@ -82,7 +40,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<File> {
     plain(file.map_err(failed("open", path))?, path)
 }
 
-fn plain(file: File, path: &Path) -> Result<File> {
+pub(crate) fn plain(file: File, path: &Path) -> Result<File> {
     if !file.metadata().map_err(failed("inspect", path))?.is_file() {
         return Err(failed("open", path)(io::Error::other("it is no plain file")));
     }
@@ -107,36 +65,5 @@ mod tests {
         check("link", 4, None);
         check("gone", 4, None);
         check("", 4, None);
-    }
-
-    #[test]
-    fn a_foreign_directory_has_no_way_out() {
-        let scratch = ScratchRoot::with(
-            "d 0755 /a\nd 0755 /a/b\nf 0644 /a/b/good \"text\"\nf 0644 /out \"x\"\n\
-             l 0777 /a/up -> ..\nl 0777 /a/b/link -> good\nl 0777 /also -> a\n",
-        );
-        let path = |name: &str| scratch.path().join(name);
-        assert!(ForeignDirectory::open(&path("also")).is_err());
-        let directory = ForeignDirectory::open(&path("a")).expect("because it is a directory");
-        let fifo = rustix::fs::mknodat(
-            CWD,
-            path("a/fifo"),
-            rustix::fs::FileType::Fifo,
-            Mode::from_raw_mode(0o644),
-            0,
-        );
-        fifo.expect("because the directory is ours");
-        let check = |name: &str, expected: Option<&[u8]>| {
-            let found = directory.read(name, 4).ok();
-            assert_eq!(found.as_deref(), expected, "{name}");
-        };
-        check("b/good", Some(b"text"));
-        check("b/link", None);
-        check("up/out", None);
-        check("b", None);
-        check("fifo", None);
-        check("gone", None);
-        std::fs::rename(path("a"), path("c")).expect("because the directory is ours");
-        check("b/good", Some(b"text"));
     }
 }

@@ -8,7 +8,7 @@ mod write;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::blob::create_dir_all;
 use crate::error::{Error, Result, failed};
+use crate::read::{plain, read_at_most};
 pub use write::TemporaryDir;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
@@ -75,6 +76,14 @@ impl SharedDir {
         Ok(Self { fd, path: path.to_owned() })
     }
 
+    /// The same; nothing where there is none.
+    pub fn find(path: &Path) -> Result<Option<Self>> {
+        match Self::open(path) {
+            Err(error) if error.is_not_found() => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
     /// The same; it is made where it is missing.
     pub fn make(path: &Path) -> Result<Self> {
         create_dir_all(path)?;
@@ -110,23 +119,13 @@ impl SharedDir {
         // Without blocking: a pipe has no writer here.
         let flags = NO_LINK | OFlags::NONBLOCK;
         let fd = rustix::fs::openat(parent.as_fd(), name, flags, Mode::empty());
-        let file = File::from(fd.map_err(|errno| self.failed("open", path)(errno.into()))?);
-        if !file.metadata().map_err(self.failed("inspect", path))?.is_file() {
-            return Err(self.failed("open", path)(io::Error::other("it is no plain file")));
-        }
-        Ok(file)
+        let fd = fd.map_err(|errno| self.failed("open", path)(errno.into()))?;
+        plain(File::from(fd), &self.path.join(path))
     }
 
     /// Reads a plain file of at most `limit` bytes.
     pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
-        let file = self.open_file(path)?;
-        let mut bytes = Vec::new();
-        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-        read.map_err(self.failed("read", path))?;
-        if bytes.len() as u64 > limit {
-            return Err(self.failed("read", path)(io::ErrorKind::FileTooLarge.into()));
-        }
-        Ok(bytes)
+        read_at_most(self.open_file(path)?, limit, &self.path.join(path))
     }
 
     /// What is there under a name; `None` where there is nothing.

@@ -162,3 +162,27 @@ fn locks_are_shared_or_not() {
     assert!(!lock(Sharing::Shared) && !lock(Sharing::Alone));
     directory.lock(Path::new("link"), Sharing::Shared).expect_err("because it is a link");
 }
+
+#[test]
+fn a_directory_below_has_no_way_out() {
+    let scratch = ScratchRoot::with(
+        "d 0755 /a\nd 0755 /a/b\nf 0644 /a/b/good \"text\"\nf 0644 /out \"x\"\n\
+         l 0777 /a/up -> ..\nl 0777 /a/b/link -> good\nl 0777 /also -> a\np 0644 /a/fifo\n",
+    );
+    let above = SharedDir::open(scratch.path()).expect("because it is there");
+    assert!(above.subdir(Path::new("also")).is_err());
+    let directory = above.subdir(Path::new("a")).expect("because it is a directory");
+    let check = |name: &str, expected: Option<&[u8]>| {
+        let found = directory.read(Path::new(name), 4).ok();
+        assert_eq!(found.as_deref(), expected, "{name}");
+    };
+    check("b/good", Some(b"text"));
+    check("b/link", None);
+    check("up/out", None);
+    check("b", None);
+    check("fifo", None);
+    check("gone", None);
+    std::fs::rename(scratch.path().join("a"), scratch.path().join("c"))
+        .expect("because the directory is ours");
+    check("b/good", Some(b"text"));
+}
