@@ -151,18 +151,11 @@ impl Unpacking<'_> {
         root: &RootDir,
         protected: &Protected,
     ) -> Result<Unpacked, BaseError> {
-        let gate = Arc::new(tokio::sync::Semaphore::new(self.blobs.parallel()));
-        let mut coming = Vec::new();
-        for LayerRef { descriptor, .. } in base.image.layers() {
-            let blobs = self.blobs.clone();
-            let (repository, descriptor) = (base.repository.clone(), descriptor.clone());
-            let gate = Arc::clone(&gate);
-            coming.push(self.runtime.spawn(async move {
-                let _turn = gate.acquire_owned().await;
-                blobs.fetch(&repository, &descriptor).await
-            }));
-        }
-        let mut coming = Coming(coming);
+        let mut coming = self.coming(base.image.layers().iter().map(|layer| {
+            let (blobs, repository) = (self.blobs.clone(), base.repository.clone());
+            let descriptor = layer.descriptor.clone();
+            async move { blobs.fetch(&repository, &descriptor).await }
+        }));
         let mut unpacked = Unpacked::default();
         for (layer, fetched) in base.image.layers().iter().zip(&mut coming.0) {
             self.arrived(fetched)?;
@@ -179,16 +172,10 @@ impl Unpacking<'_> {
         root: &RootDir,
         protected: &Protected,
     ) -> Result<Unpacked, BaseError> {
-        let gate = Arc::new(tokio::sync::Semaphore::new(self.blobs.parallel()));
-        let mut coming = Coming(Vec::new());
-        for hit in hits {
-            let (blobs, gate) = (self.blobs.clone(), Arc::clone(&gate));
-            let descriptor = hit.cached.layer.descriptor.clone();
-            coming.0.push(self.runtime.spawn(async move {
-                let _turn = gate.acquire_owned().await;
-                blobs.bring(&descriptor).await
-            }));
-        }
+        let mut coming = self.coming(hits.iter().map(|hit| {
+            let (blobs, descriptor) = (self.blobs.clone(), hit.cached.layer.descriptor.clone());
+            async move { blobs.bring(&descriptor).await }
+        }));
         let mut unpacked = Ok(Unpacked::default());
         for (hit, fetched) in hits.iter().zip(&mut coming.0) {
             let arrived = self.arrived(fetched);
@@ -205,6 +192,22 @@ impl Unpacking<'_> {
             }
         }
         unpacked
+    }
+
+    /// Starts downloads, as many at a time as there may be.
+    fn coming<F>(&self, fetches: impl Iterator<Item = F>) -> Coming
+    where
+        F: Future<Output = Result<(), BaseError>> + Send + 'static,
+    {
+        let gate = Arc::new(tokio::sync::Semaphore::new(self.blobs.parallel()));
+        let in_turn = fetches.map(|fetch| {
+            let gate = Arc::clone(&gate);
+            self.runtime.spawn(async move {
+                let _turn = gate.acquire_owned().await;
+                fetch.await
+            })
+        });
+        Coming(in_turn.collect())
     }
 
     fn arrived(

@@ -77,7 +77,7 @@ impl Keys {
 
     /// Why a step has another key than the nearest one of the earlier build: the same instruction of
     /// the same stage, else one of the same stage that is as near as can be, else the same one elsewhere.
-    pub(crate) fn reason(&self, stage: &StagePlan, step: &Step, now: MadeOf) -> Option<String> {
+    pub(crate) fn reason(&self, stage: &StagePlan, step: &Step, now: MadeOf) -> String {
         let now = StepKeys::new(stage, step, now);
         let nearness = |earlier: &&StepKeys| {
             let same_stage = earlier.stage == now.stage;
@@ -85,13 +85,11 @@ impl Keys {
             let equal = earlier.parts.iter().zip(&now.parts).filter(|(a, b)| a == b).count();
             (same_stage && same_text, same_text, same_stage, equal)
         };
-        let kind =
-            |keys: &StepKeys| keys.parts.iter().find(|part| part.part == Part::Kind).cloned();
-        let alike = self.steps.iter().filter(|earlier| kind(earlier) == kind(&now));
-        let Some(earlier) = alike.max_by_key(nearness) else {
-            return Some("no earlier build had such a step".to_owned());
-        };
-        Some(now.against(earlier))
+        let alike = self.steps.iter().filter(|earlier| earlier.kind() == now.kind());
+        match alike.max_by_key(nearness) {
+            Some(earlier) => now.against(earlier),
+            None => "no earlier build had such a step".to_owned(),
+        }
     }
 }
 
@@ -108,6 +106,15 @@ impl StepKeys {
                 .map(|(label, of)| (label, files(of).collect()))
                 .collect(),
         }
+    }
+
+    fn kind(&self) -> Option<&KeyPart> {
+        self.parts.iter().find(|part| part.part == Part::Kind)
+    }
+
+    /// The files of a source.
+    fn files_of(&self, label: &str) -> Option<&BTreeMap<String, String>> {
+        self.files.iter().find(|(known, _)| known == label).map(|(_, files)| files)
     }
 
     fn against(&self, earlier: &StepKeys) -> String {
@@ -148,10 +155,7 @@ impl StepKeys {
 
     /// The files of a source that differ.
     fn changed_files(&self, label: &str, earlier: &StepKeys) -> Option<String> {
-        let of = |keys: &StepKeys| {
-            keys.files.iter().find(|(known, _)| known == label).map(|(_, files)| files.clone())
-        };
-        let (now, before) = (of(self)?, of(earlier)?);
+        let (now, before) = (self.files_of(label)?, earlier.files_of(label)?);
         let names: BTreeSet<&String> = now.keys().chain(before.keys()).collect();
         let mut told =
             names.into_iter().filter_map(|name| match (now.get(name), before.get(name)) {

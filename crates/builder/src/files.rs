@@ -2,11 +2,11 @@
 
 use copy::{CopyRequest, Instruction, Item, ModeChange, Origin, Owner, Ownership, Tree};
 use plan::{AddOp, AddSource, CopyOp, InlineFile};
-use rootfs::{Protected, RootDir, RootPath};
+use rootfs::{RootDir, RootPath};
 use run::ActiveRoot;
 
 use crate::error::StepError;
-use crate::reads::Fetched;
+use crate::reads::{self, Fetched, seen, unpacks};
 use crate::stage::{Current, Executor, Outcome};
 
 /// What COPY and ADD have in common.
@@ -29,12 +29,7 @@ impl<'a> Executor<'a> {
         copy: &CopyOp,
         (from, origin): (&RootDir, Origin),
     ) -> Result<Outcome, StepError> {
-        let protected = Protected::none();
-        let ignore = match origin {
-            Origin::Context => Some(&self.context.ignore),
-            Origin::Image => None,
-        };
-        let tree = Tree { root: from, ignore, protected: &protected, origin };
+        let tree = seen(self.context, from, origin);
         let mut items: Vec<Item<'_>> = copy
             .sources
             .iter()
@@ -65,28 +60,20 @@ impl<'a> Executor<'a> {
     ) -> Result<Outcome, StepError> {
         let root = self.root(current)?;
         current.baseline = None;
-        let none = Protected::none();
-        let context = self.context;
-        let local = Tree {
-            root: &context.root,
-            ignore: Some(&context.ignore),
-            protected: &none,
-            origin: Origin::Context,
-        };
-        let remote = |root| Tree { root, ignore: None, protected: &none, origin: Origin::Context };
-        let remote: Vec<Tree<'_>> = fetched.iter().map(|one| remote(&one.root)).collect();
+        let local = seen(self.context, &self.context.root, Origin::Context);
+        let remote: Vec<Tree<'_>> =
+            fetched.iter().map(|one| reads::fetched(&one.root, Origin::Context)).collect();
         let mut coming = remote.iter().zip(fetched.iter().map(|one| &one.path));
         let mut items = Vec::new();
         for source in &add.sources {
+            let unpack = unpacks(add, source);
             match source {
-                AddSource::Local(path) => items.push(Item::Path {
-                    tree: &local,
-                    path: path.as_bytes(),
-                    unpack: add.unpack.unwrap_or(true),
-                }),
+                AddSource::Local(path) => {
+                    items.push(Item::Path { tree: &local, path: path.as_bytes(), unpack });
+                }
                 AddSource::Url(_) | AddSource::Git(_) => {
                     let (tree, path) = coming.next().ok_or(StepError::NotImplemented("ADD"))?;
-                    items.push(Item::Exact { tree, path, unpack: add.unpack.unwrap_or(false) });
+                    items.push(Item::Exact { tree, path, unpack });
                 }
             }
         }

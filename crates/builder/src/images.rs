@@ -12,7 +12,6 @@ use sys::StopHandle;
 use crate::blobs::Blobs;
 use crate::error::Error;
 use crate::event::{Event, Observer, StageName};
-use crate::explain;
 use crate::prepare::Prepared;
 use crate::probe::Prober;
 use crate::publish;
@@ -123,7 +122,7 @@ impl Stages {
         let drafts = drafts?;
         let roots = finished?;
         if let Some(results) = &self.results {
-            results.keep_made_of(&explain::Keys::of(plan, results), self.blobs.store());
+            results.keep_made_of(plan, self.blobs.store());
         }
         let image = |mut draft: ImageDraft| {
             draft.set_created(Some(created));

@@ -18,6 +18,7 @@ use crate::caches::{Lease, NewCache};
 use crate::error::StepError;
 use crate::event::Event;
 use crate::plain::is_plain;
+use crate::reads::seen;
 use crate::stage::{Current, Executor};
 
 /// Where BuildKit puts an agent's socket; a number follows.
@@ -137,13 +138,8 @@ impl<'a> Executor<'a> {
     }
 
     fn tree<'t>(&'t self, origin: &'t Option<(RootDir, Origin)>) -> Result<Tree<'t>, StepError> {
-        const NOTHING: &Protected = &Protected::none();
         let (root, origin) = origin.as_ref().ok_or(StepError::NotImplemented("this mount"))?;
-        let ignore = match origin {
-            Origin::Context => Some(&self.context.ignore),
-            Origin::Image => None,
-        };
-        Ok(Tree { root, ignore, protected: NOTHING, origin: *origin })
+        Ok(seen(self.context, root, *origin))
     }
 
     /// A part of a tree, as it is where the step can neither change it nor see what it must not.

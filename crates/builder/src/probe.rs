@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cache::{CacheKey, Source, Start, first_state, stands_alone, state_after, step_key};
+use cache::{CacheKey, Start, first_state, stands_alone, state_after};
 use oci::LayerRef;
 use plan::{
     BaseImageId, BuildPlan, GitRef, Op, RemoteFile, StageBase, StageId, StagePlan, Step, StepId,
@@ -123,10 +123,8 @@ impl Prober<'_> {
 
     fn question(&self, step: &Step, state: Option<&CacheKey>) -> Option<Question> {
         let known = self.reader.before(&step.op, self)?;
-        let sources: Vec<Source> = known.iter().map(|known| known.source.clone()).collect();
-        let key = step_key(step, state, &sources, &self.results.writer)?;
-        let early = sources.iter().any(Source::is_early);
-        self.results.learn(step.id, &key, &known);
+        let key = self.results.key(step, state, &known)?;
+        let early = known.iter().any(|known| known.source.is_early());
         let asked = self.results.is_cached(&step.op).then(|| self.results.ask(key.key));
         Some(Question { step: step.id, probed: Probed { key, early, hit: None }, asked })
     }
@@ -174,22 +172,22 @@ impl Prober<'_> {
             let steps = stage.steps.iter().filter(|step| !matches!(step.op, Op::Config(_)));
             for step in steps {
                 let hit = self.results.probed(step.id).and_then(|probed| probed.hit);
-                let (certain, wrong) = match (&hit, &layers) {
-                    (Some(hit), Some(layers)) => (hit.fits(layers), !hit.fits(layers)),
-                    (Some(hit), None) => (hit.cached.below.is_none(), false),
-                    (None, _) => (false, false),
+                let certain = match (&hit, &layers) {
+                    (Some(hit), Some(layers)) => hit.fits(layers),
+                    (Some(hit), None) => hit.cached.below.is_none(),
+                    (None, _) => false,
                 };
-                if wrong {
+                if !certain && layers.is_some() {
                     self.results.drop_hit(step.id);
                 }
-                if !certain {
-                    open.insert(step.id);
+                match (hit.filter(|_| certain), &mut layers) {
+                    (Some(hit), Some(layers)) => layers.push(hit.cached.layer),
+                    (Some(_), None) => {}
+                    (None, _) => {
+                        open.insert(step.id);
+                        layers = None;
+                    }
                 }
-                let layer = hit.filter(|_| certain).map(|hit| hit.cached.layer);
-                layers = layers.zip(layer).map(|(mut layers, layer)| {
-                    layers.push(layer);
-                    layers
-                });
             }
             ends.insert(stage.id, layers);
         }

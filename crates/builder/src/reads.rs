@@ -1,9 +1,9 @@
 //! What a step reads besides its own root: found or fetched before the root is used, since in place
 //! making the files of another stage parks the one at work.
 
-use copy::Origin;
-use plan::{AddSource, CopySource, Op, StageId, Step};
-use rootfs::{RootDir, RootPath};
+use copy::{Origin, Tree};
+use plan::{AddOp, AddSource, CopySource, Op, StageId, Step};
+use rootfs::{Protected, RootDir, RootPath};
 
 use crate::error::StepError;
 use crate::mounts::Origins;
@@ -31,6 +31,30 @@ pub(crate) struct Fetched {
     pub path: RootPath,
     /// Of a repository: what was checked out.
     pub commit: Option<String>,
+}
+
+/// A tree as a step sees it: of the build context, less what is ignored.
+pub(crate) fn seen<'t>(
+    context: &'t context::BuildContext,
+    root: &'t RootDir,
+    origin: Origin,
+) -> Tree<'t> {
+    let ignore = match origin {
+        Origin::Context => Some(&context.ignore),
+        Origin::Image => None,
+    };
+    Tree { ignore, ..fetched(root, origin) }
+}
+
+/// A tree of which nothing is ignored.
+pub(crate) fn fetched(root: &RootDir, origin: Origin) -> Tree<'_> {
+    const NOTHING: &Protected = &Protected::none();
+    Tree { root, ignore: None, protected: NOTHING, origin }
+}
+
+/// Whether ADD unpacks what of a source is an archive: by default only what is local.
+pub(crate) fn unpacks(add: &AddOp, source: &AddSource) -> bool {
+    add.unpack.unwrap_or(matches!(source, AddSource::Local(_)))
 }
 
 impl<'a> Executor<'a> {

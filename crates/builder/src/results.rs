@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cache::{CacheKey, CachedLayer, Explained, KeyPart, LayerCache, Source, Writer};
 use copy::FileIdentity;
 use oci::{ChainId, LayerRef, chain_ids};
-use plan::{Op, StageId, Step, StepId};
+use plan::{BuildPlan, Op, StageId, Step, StepId};
 use store::BlobStore;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -192,11 +192,22 @@ impl Results {
         lock(&self.probed).get(&step).cloned()
     }
 
-    /// Remembers what a key was made of, for explanations. What is known later replaces it.
-    pub(crate) fn learn(&self, step: StepId, key: &Explained, known: &[Known]) {
-        let files = known.iter().map(|known| (label(&known.source), known.files.clone()));
-        let made_of = MadeOf { parts: key.parts.clone(), files: files.collect() };
-        lock(&self.made_of).insert(step, made_of);
+    /// The key of a step from what is known of its sources. What it was made of is remembered for
+    /// explanations; what is known later replaces it.
+    pub(crate) fn key(
+        &self,
+        step: &Step,
+        state: Option<&CacheKey>,
+        known: &[Known],
+    ) -> Option<Explained> {
+        let sources: Vec<Source> = known.iter().map(|known| known.source.clone()).collect();
+        let key = cache::step_key(step, state, &sources, &self.writer)?;
+        if self.options.keep || self.options.explain {
+            let files = known.iter().map(|known| (label(&known.source), known.files.clone()));
+            let made_of = MadeOf { parts: key.parts.clone(), files: files.collect() };
+            lock(&self.made_of).insert(step.id, made_of);
+        }
+        Some(key)
     }
 
     /// What the key of a step was made of.
@@ -239,7 +250,7 @@ impl Results {
             return;
         }
         let (cache, blobs) = (Arc::clone(&self.cache), blobs.clone());
-        let keeping = self.runtime.spawn(async move {
+        self.in_background(async move {
             ready.await;
             for key in keys {
                 let Err(error) = cache.put(&key, &cached, &blobs).await else { continue };
@@ -248,7 +259,10 @@ impl Results {
                 break;
             }
         });
-        lock(&self.keeping).push(keeping);
+    }
+
+    fn in_background(&self, keeping: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.keeping).push(self.runtime.spawn(keeping));
     }
 
     /// Looks for what keys were made of in an earlier build, if it is to be told.
@@ -259,19 +273,19 @@ impl Results {
         }
     }
 
-    /// Keeps what keys were made of in this build.
-    pub(crate) fn keep_made_of(&self, keys: &explain::Keys, blobs: &BlobStore) {
+    /// Keeps what keys were made of in the build of this plan.
+    pub(crate) fn keep_made_of(&self, plan: &BuildPlan, blobs: &BlobStore) {
         if !self.options.keep {
             return;
         }
-        let (cache, blobs, bytes) = (Arc::clone(&self.cache), blobs.clone(), keys.to_bytes());
+        let bytes = explain::Keys::of(plan, self).to_bytes();
+        let (cache, blobs) = (Arc::clone(&self.cache), blobs.clone());
         let (slot, now) = (self.slot, self.now);
-        let keeping = self.runtime.spawn(async move {
+        self.in_background(async move {
             if let Err(error) = cache::remember(cache.as_ref(), &slot, &bytes, now, &blobs).await {
                 tracing::debug!(error = %transport::chain(&error), "keys are not remembered");
             }
         });
-        lock(&self.keeping).push(keeping);
     }
 
     /// What a new result says of itself.

@@ -1,6 +1,6 @@
 //! What the cache has in place of carrying a step out, and keeping what was carried out.
 
-use cache::{CacheKey, Explained, Source, state_after, step_key};
+use cache::{CacheKey, CachedLayer, Explained, state_after};
 use oci::Descriptor;
 use plan::{Op, Step};
 
@@ -9,9 +9,10 @@ use crate::event::Event;
 use crate::explain;
 use crate::probe::Prober;
 use crate::reads::Reads;
-use crate::results::{Hit, Probed};
+use crate::results::{Hit, Probed, Results};
 use crate::sources::Reader;
 use crate::stage::{Current, Executor, Sealed};
+use crate::uploads::Arrival;
 
 /// Under which keys the result of a step is kept.
 pub(crate) struct Keys {
@@ -70,10 +71,9 @@ impl<'a> Executor<'a> {
             let share = self.cores.share();
             Reader { threads: share.threads, ..prober.reader }.after(&step.op, &reads)?
         };
-        let sources: Vec<Source> = known.iter().map(|known| known.source.clone()).collect();
-        let key = step_key(step, current.state.as_ref(), &sources, &results.writer);
-        let Some(content) = key else { return Ok(Answer::Build(None, Some(reads))) };
-        results.learn(step.id, &content, &known);
+        let Some(content) = results.key(step, current.state.as_ref(), &known) else {
+            return Ok(Answer::Build(None, Some(reads)));
+        };
         let alias = early.map(|probed| probed.key.key);
         let asked = results.is_cached(&step.op).then(|| results.ask(content.key));
         let found = asked.and_then(|asked| results.answer(asked));
@@ -81,7 +81,7 @@ impl<'a> Executor<'a> {
             Some(hit) => {
                 self.put_away(current.stage.id, &reads)?;
                 if let Some(alias) = alias {
-                    self.keep(vec![alias], hit.cached.clone(), None);
+                    self.keep(results, vec![alias], hit.cached.clone(), None);
                 }
                 Ok(Answer::Have(Box::new(hit)))
             }
@@ -112,8 +112,7 @@ impl<'a> Executor<'a> {
             return;
         }
         let explain = |earlier: &explain::Keys| {
-            let made_of = results.made_of(step.id)?;
-            earlier.reason(current.stage, step, made_of)
+            Some(earlier.reason(current.stage, step, results.made_of(step.id)?))
         };
         self.observer.observe(&Event::StepMissed {
             stage: current.name.clone(),
@@ -129,7 +128,7 @@ impl<'a> Executor<'a> {
         step: &Step,
         sealed: &Sealed,
         keys: &Keys,
-        uploading: Option<crate::uploads::Arrival>,
+        uploading: Option<Arrival>,
     ) {
         let Some(prober) = &self.prober else { return };
         let results = prober.results;
@@ -139,31 +138,27 @@ impl<'a> Executor<'a> {
             let layers = current.draft.layers();
             let result = results.result(step, sealed.layer.clone(), content, layers);
             let under = std::iter::once(content.key).chain(keys.alias).collect();
-            self.keep(under, result, uploading);
+            self.keep(results, under, result, uploading);
         }
     }
 
     fn keep(
         &self,
+        results: &Results,
         keys: Vec<CacheKey>,
-        result: cache::CachedLayer,
-        uploading: Option<crate::uploads::Arrival>,
+        result: CachedLayer,
+        uploading: Option<Arrival>,
     ) {
-        let Some(prober) = &self.prober else { return };
         let ready = async move {
             if let Some(uploading) = uploading {
                 uploading.wait().await;
             }
         };
-        prober.results.keep(keys, result, self.blobs.store(), ready);
+        results.keep(keys, result, self.blobs.store(), ready);
     }
 
     /// A layer that is part of an image starts to go where the image goes.
-    pub(crate) fn upload(
-        &self,
-        current: &Current<'a>,
-        layer: &Descriptor,
-    ) -> Option<crate::uploads::Arrival> {
+    pub(crate) fn upload(&self, current: &Current<'a>, layer: &Descriptor) -> Option<Arrival> {
         let in_an_image = self.ledger.is_in_an_image(current.stage.id);
         in_an_image.then(|| self.uploads.start(layer))
     }

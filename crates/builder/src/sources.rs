@@ -12,12 +12,11 @@ use plan::{
     AddOp, AddSource, BaseImageId, CopyOp, CopySource, GitRef, MountSource, Op, RemoteFile, RunOp,
     StageId,
 };
-use rootfs::{Protected, RootDir};
 use sys::StopHandle;
 
 use crate::error::StepError;
 use crate::mounts::find;
-use crate::reads::{Fetched, Reads};
+use crate::reads::{self, Fetched, Reads, seen, unpacks};
 
 /// A source, and for explanations the files it names.
 #[derive(Debug, Clone)]
@@ -65,8 +64,6 @@ type Selected = (Vec<String>, Vec<String>, bool);
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Mutex<BTreeMap<Selected, Vec<Known>>>);
 
-const NOTHING: &Protected = &Protected::none();
-
 impl Reader<'_> {
     /// What can be said of the sources before another stage, an image or the web is read. Nothing
     /// where one of them is not known at all, or cannot be read: the step itself will tell.
@@ -93,7 +90,7 @@ impl Reader<'_> {
 
     fn added_before(&self, add: &AddOp, known: &impl StandIns) -> Option<Vec<Known>> {
         let sources = add.sources.iter().map(|source| match source {
-            AddSource::Local(path) => self.or_nothing(self.local(add, path)),
+            AddSource::Local(path) => self.or_nothing(self.local(add, source, path)),
             AddSource::Url(file) => match &file.checksum {
                 Some(checksum) => Some(Known::content(&file.url, checksum.as_str().as_bytes())),
                 None => Some(Known::early(&file.url, "validator", &known.address(file)?)),
@@ -117,14 +114,14 @@ impl Reader<'_> {
     pub(crate) fn after(&self, op: &Op, reads: &Reads) -> Result<Vec<Known>, StepError> {
         match (op, reads) {
             (Op::Copy(copy), Reads::Tree(root, origin)) => {
-                self.copied(copy, &self.tree(root, *origin))
+                self.copied(copy, &seen(self.context, root, *origin))
             }
             (Op::Add(add), Reads::Fetched(fetched)) => self.added(add, fetched),
             (Op::Run(run), Reads::Mounted(origins)) => {
                 let mut known = Vec::new();
                 for (spec, tree) in run.mounts.iter().zip(&origins.trees) {
                     if let (Some((_, path)), Some((root, origin))) = (mount_source(spec), tree) {
-                        known.push(self.mounted(&self.tree(root, *origin), path)?);
+                        known.push(self.mounted(&seen(self.context, root, *origin), path)?);
                     }
                 }
                 Ok(known)
@@ -137,14 +134,14 @@ impl Reader<'_> {
         let mut coming = fetched.iter();
         let mut next = || coming.next().ok_or(StepError::NotImplemented("ADD"));
         let sources = add.sources.iter().map(|source| match source {
-            AddSource::Local(path) => self.local(add, path),
+            AddSource::Local(path) => self.local(add, source, path),
             AddSource::Url(file) => {
                 let fetched = next()?;
                 if let Some(checksum) = &file.checksum {
                     return Ok(Known::content(&file.url, checksum.as_str().as_bytes()));
                 }
-                let tree = self.tree_without_ignore(&fetched.root, Origin::Context);
-                let unpack = add.unpack.unwrap_or(false);
+                let tree = reads::fetched(&fetched.root, Origin::Context);
+                let unpack = unpacks(add, source);
                 let items = &[Item::Exact { tree: &tree, path: &fetched.path, unpack }];
                 the_only(self.identify(all(items))?)
             }
@@ -180,8 +177,8 @@ impl Reader<'_> {
         self.identify(IdentifyRequest { exclude, parents, keeps_owners, ..all(&items) })
     }
 
-    fn local(&self, add: &AddOp, path: &str) -> Result<Known, StepError> {
-        let (tree, unpack) = (self.context_tree(), add.unpack.unwrap_or(true));
+    fn local(&self, add: &AddOp, source: &AddSource, path: &str) -> Result<Known, StepError> {
+        let (tree, unpack) = (self.context_tree(), unpacks(add, source));
         let items = &[Item::Path { tree: &tree, path: path.as_bytes(), unpack }];
         the_only(self.identify(IdentifyRequest { exclude: &add.exclude, ..all(items) })?)
     }
@@ -212,21 +209,7 @@ impl Reader<'_> {
     }
 
     fn context_tree(&self) -> Tree<'_> {
-        self.tree(&self.context.root, Origin::Context)
-    }
-
-    fn tree<'t>(&'t self, root: &'t RootDir, origin: Origin) -> Tree<'t> {
-        match origin {
-            Origin::Context => Tree {
-                ignore: Some(&self.context.ignore),
-                ..self.tree_without_ignore(root, origin)
-            },
-            Origin::Image => self.tree_without_ignore(root, origin),
-        }
-    }
-
-    fn tree_without_ignore<'t>(&self, root: &'t RootDir, origin: Origin) -> Tree<'t> {
-        Tree { root, ignore: None, protected: NOTHING, origin }
+        seen(self.context, &self.context.root, Origin::Context)
     }
 
     fn or_nothing<T>(&self, read: Result<T, StepError>) -> Option<T> {
