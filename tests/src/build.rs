@@ -206,6 +206,25 @@ impl Outcome {
         PulledImage::pull(&self.lab, &format!("e2e/{}:latest", self.name))
     }
 
+    /// The steps that came from the cache, each by the first line of its instruction.
+    #[must_use]
+    pub fn cached(&self) -> Vec<String> {
+        self.told("Using caching version of cmd: ")
+    }
+
+    /// The steps that the cache did not have, with what is said of why.
+    #[must_use]
+    pub fn missed(&self) -> Vec<String> {
+        self.told("No cached layer found for cmd ")
+    }
+
+    /// What follows a text in lines of the log.
+    fn told(&self, what: &str) -> Vec<String> {
+        // Each line of the log is a quoted text.
+        let texts = self.finished.stderr.lines().filter_map(|line| line.strip_suffix('"'));
+        texts.filter_map(|text| text.split_once(what)).map(|(_, text)| text.to_owned()).collect()
+    }
+
     /// How it ended, for a message.
     #[must_use]
     pub fn text(&self) -> String {

@@ -133,7 +133,7 @@ fn build(lab: &Arc<Lab>, case: &Case, cache: &Path) -> Result<(Result<String, St
         .arg("--cache")
         .arg(format!("--cache-repo=dir:{}", cache.display()))
         .run()?;
-    let missed = outcome.finished.stderr.matches("No cached layer found").count();
+    let missed = outcome.missed().len();
     match outcome.finished.code {
         Some(0) => {
             let image = read_docker_archive(&archive).map_err(anyhow::Error::msg)?;

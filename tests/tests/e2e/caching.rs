@@ -33,16 +33,6 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-const MISS: &str = "No cached layer found for cmd ";
-const HIT: &str = "Using caching version of cmd: ";
-
-/// The instructions of the lines with this text, in order.
-fn told(outcome: &Outcome, what: &str) -> Vec<String> {
-    // Each line of the log is a quoted text.
-    let texts = outcome.finished.stderr.lines().filter_map(|line| line.strip_suffix('"'));
-    texts.filter_map(|text| text.split_once(what)).map(|(_, text)| text.to_owned()).collect()
-}
-
 fn cached(build: Build) -> Build {
     build.arg("--cache").arg("--build-arg=SOURCE_DATE_EPOCH=1700000000")
 }
@@ -57,7 +47,7 @@ fn twice_the_same(lab: &Arc<Lab>, name: &str) -> Result<()> {
     let warm = run()?;
     let requests = lab.registry().requests().split_off(asked);
     ensure!(warm.image()?.digest == image.digest, "another image: {}", warm.text());
-    let missed = told(&warm, MISS);
+    let missed = warm.missed();
     ensure!(missed.is_empty(), "not cached: {missed:?}: {}", warm.text());
     let layers = image.manifest["layers"].as_array().context("a manifest has layers")?;
     let layers: BTreeSet<&str> = layers.iter().filter_map(|it| it["digest"].as_str()).collect();
@@ -107,7 +97,7 @@ fn edits(lab: &Arc<Lab>) -> Result<()> {
     build("one", "one", "a\n", "b\n")?;
     let check = |from: &str, to: &str, a: &str, b: &str, expected: &[&str]| -> Result<()> {
         let outcome = build(from, to, a, b)?;
-        let (missed, hit) = (told(&outcome, MISS), told(&outcome, HIT));
+        let (missed, hit) = (outcome.missed(), outcome.cached());
         ensure!(missed == expected, "{missed:?} and not {expected:?}: {}", outcome.text());
         // Nothing is run again that was not told.
         let again = outcome.finished.stderr.matches(": layer of ").count();
@@ -115,7 +105,7 @@ fn edits(lab: &Arc<Lab>) -> Result<()> {
         ensure!(missed.len() + hit.len() <= 9, "too many: {}", outcome.text());
         // And the next build knows it.
         let outcome = build(from, to, a, b)?;
-        ensure!(told(&outcome, MISS).is_empty(), "not kept: {}", outcome.text());
+        ensure!(outcome.missed().is_empty(), "not kept: {}", outcome.text());
         Ok(())
     };
     let all = "RUN cat /b /two/c > /all";
@@ -167,12 +157,12 @@ fn same_content(lab: &Arc<Lab>) -> Result<()> {
         ensure!(again.image()?.digest == first.digest, "another image: {}", again.text());
     }
     let other = build("echo sam > /out && printf 'same\\n' > /out")?;
-    let missed = told(&other, MISS);
+    let missed = other.missed();
     ensure!(missed.len() == 1, "{missed:?}: {}", other.text());
     ensure!(other.image()?.digest == first.digest, "another image: {}", other.text());
     // Afterwards what stands for the stage is known as well, and it is not built.
     let known = build("echo sam > /out && printf 'same\\n' > /out")?;
-    ensure!(told(&known, MISS).is_empty(), "missed: {}", known.text());
+    ensure!(known.missed().is_empty(), "missed: {}", known.text());
     ensure!(known.finished.stderr.contains("Skipping stage 'one'"), "built: {}", known.text());
     Ok(())
 }
@@ -188,7 +178,7 @@ fn linked(lab: &Arc<Lab>) -> Result<()> {
     };
     build("RUN echo 1 > /one")?;
     let outcome = build("RUN echo 2 > /one")?;
-    let (missed, hit) = (told(&outcome, MISS), told(&outcome, HIT));
+    let (missed, hit) = (outcome.missed(), outcome.cached());
     ensure!(missed == ["RUN echo 2 > /one", "COPY a /copied"], "{missed:?}: {}", outcome.text());
     ensure!(hit.len() == 2, "{hit:?}");
     let files = outcome.image()?.tree()?;
@@ -221,7 +211,7 @@ LABEL later=$LATER
     build(dockerfile, "1\n", &[])?;
     let check = |dockerfile: &str, other: &str, arguments: &[&str]| -> Result<()> {
         let outcome = build(dockerfile, other, arguments)?;
-        let missed = told(&outcome, MISS);
+        let missed = outcome.missed();
         ensure!(missed.is_empty(), "{arguments:?} matters: {missed:?}: {}", outcome.text());
         Ok(())
     };
@@ -242,7 +232,7 @@ fn two_steps(lab: &Arc<Lab>, name: &str) -> Result<Build> {
 /// How many steps are not cached.
 fn misses(build: Build) -> Result<usize> {
     let outcome = build.pushed()?;
-    Ok(told(&outcome, MISS).len())
+    Ok(outcome.missed().len())
 }
 
 fn places(lab: &Arc<Lab>) -> Result<()> {
@@ -259,7 +249,7 @@ fn places(lab: &Arc<Lab>) -> Result<()> {
         // What was not fetched for an image that is only pushed is there for one that is written.
         let tar = build()?.arg("--tar-path=image.tar").arg("--no-push").run()?;
         tar.succeeded()?;
-        ensure!(told(&tar, MISS).is_empty(), "{flag}: {}", tar.text());
+        ensure!(tar.missed().is_empty(), "{flag}: {}", tar.text());
     }
     // kaniko's name of a layout: the key behind the path.
     let names = std::fs::read_dir(&shared)?;
@@ -298,7 +288,7 @@ fn kinds(lab: &Arc<Lab>) -> Result<()> {
     let check = |flag: &str, expected: &[&str]| -> Result<()> {
         two_steps(lab, "cached-kinds")?.pushed()?;
         let outcome = two_steps(lab, "cached-kinds")?.arg(flag).pushed()?;
-        let hits = told(&outcome, HIT);
+        let hits = outcome.cached();
         ensure!(hits == expected, "{flag}: {hits:?}: {}", outcome.text());
         Ok(())
     };
@@ -339,7 +329,7 @@ EOF
     build(text, "a\n")?;
     let check = |text: &str, content: &str, expected: &[&str]| -> Result<()> {
         let outcome = build(text, content)?;
-        let missed = told(&outcome, MISS);
+        let missed = outcome.missed();
         ensure!(missed == expected, "{missed:?} and not {expected:?}: {}", outcome.text());
         Ok(())
     };
@@ -362,7 +352,7 @@ fn failing(lab: &Arc<Lab>) -> Result<()> {
     build()?.push().run()?.failed(7, &["RUN exit 7"])?;
     let again = build()?.push().run()?;
     again.failed(7, &["RUN exit 7"])?;
-    ensure!(told(&again, HIT) == ["RUN echo one > /one"], "not kept: {}", again.text());
+    ensure!(again.cached() == ["RUN echo one > /one"], "not kept: {}", again.text());
     Ok(())
 }
 
@@ -392,7 +382,7 @@ fn remote(lab: &Arc<Lab>) -> Result<()> {
     };
     let missed = |expected: usize| -> Result<()> {
         let outcome = build()?;
-        let missed = told(&outcome, MISS);
+        let missed = outcome.missed();
         ensure!(missed.len() == expected, "{missed:?}: {}", outcome.text());
         Ok(())
     };

@@ -157,7 +157,7 @@ fn records(lab: &Arc<Lab>) -> Result<()> {
         ensure!(warnings(&again) >= 1, "no warning: {}", again.text());
         // They are replaced.
         let known = build()?.pushed()?;
-        let missed = known.finished.stderr.matches("No cached layer found").count();
+        let missed = known.missed().len();
         ensure!(missed == 0, "{missed} missed: {}", known.text());
     }
     Ok(())
@@ -245,7 +245,7 @@ fn moved(lab: &Arc<Lab>) -> Result<()> {
     copy("kept", tags[tags.len() - 1])?;
     let again = build(lab, "moved", &steps, &repository)?.push().run()?;
     is_right(&again)?;
-    ensure!(!again.finished.stderr.contains("Using caching version"), "{}", again.text());
+    ensure!(again.cached().is_empty(), "{}", again.text());
     Ok(())
 }
 
@@ -283,7 +283,7 @@ fn read_only(lab: &Arc<Lab>) -> Result<()> {
     let finished = build.command_by(starter).finish()?;
     let outcome = build.ended(finished);
     is_right(&outcome)?;
-    let hits = outcome.finished.stderr.matches("Using caching version").count();
+    let hits = outcome.cached().len();
     ensure!(hits == 3, "{hits} hits: {}", outcome.text());
     Ok(())
 }

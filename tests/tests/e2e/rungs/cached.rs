@@ -54,7 +54,7 @@ fn again(lab: &Arc<Lab>, case: &Case) -> Result<()> {
         let outcome = build(lab, case, Place::Root, &context, Some(&cache))?;
         outcome.succeeded()?;
         let found = found(case, &outcome.directory.join("out"))?;
-        let missed = outcome.finished.stderr.matches("No cached layer found").count();
+        let missed = outcome.missed().len();
         match &first {
             None => first = Some(found),
             Some(first) => {
@@ -84,8 +84,8 @@ fn check(lab: &Arc<Lab>, case: &Case) -> Result<()> {
         let digest = |cache: Option<&Path>| {
             let outcome = build(lab, case, place, &longer, cache)?;
             outcome.succeeded()?;
-            let hits = outcome.finished.stderr.matches("Using caching version").count();
-            let missed = outcome.finished.stderr.matches("No cached layer found").count();
+            let hits = outcome.cached().len();
+            let missed = outcome.missed().len();
             if cache.is_some() {
                 let expected = hits >= 1 && missed == 1;
                 ensure!(expected, "{place:?}: {hits} hits, {missed} missed: {}", outcome.text());
