@@ -6,6 +6,7 @@
 //!
 //! Read [`BuildRequest`] first, then [`build`], then `schedule.rs`, the order of the stages,
 //! `stage.rs`, which carries out one of them, and `step.rs`, the one `match` over what a step can be.
+//! What comes from a cache of layers instead: `probe.rs` before the stages, `reuse.rs` at each step.
 #![forbid(unsafe_code)]
 
 mod agent;
